@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# One helper per kind of target, so that warnings, include root and tests are the same everywhere.
+
+add_library(duly_options INTERFACE)
+target_include_directories(duly_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+target_compile_options(duly_options INTERFACE
+  -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor
+  $<$<BOOL:${DULY_WERROR}>:-Werror>
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
+  # Decisions must not differ between compilers and CPUs.
+  -ffp-contract=off)
+if(DULY_SANITIZE)
+  list(JOIN DULY_SANITIZE "," duly_sanitizers)
+  target_compile_options(duly_options INTERFACE -fsanitize=${duly_sanitizers} -fno-omit-frame-pointer
+                                                -fno-sanitize-recover=all)
+  target_link_options(duly_options INTERFACE -fsanitize=${duly_sanitizers})
+endif()
+
+# duly_library(NAME SOURCES ... [DEPS ...] [TESTS ...] [TEST_DEPS ...] [BENCHES ...])
+# Makes the library duly_NAME from SOURCES (header-only when there is no .cc), a test program
+# NAME_test from TESTS and one benchmark program per file of BENCHES.
+function(duly_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;TESTS;TEST_DEPS;BENCHES" ${ARGN})
+  set(target duly_${name})
+  if(ARG_SOURCES)
+    add_library(${target} STATIC ${ARG_SOURCES})
+    target_link_libraries(${target} PUBLIC duly_options ${ARG_DEPS})
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  else()
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE duly_options ${ARG_DEPS})
+  endif()
+  if(ARG_TESTS)
+    add_executable(${name}_test ${ARG_TESTS})
+    target_link_libraries(${name}_test PRIVATE ${target} ${ARG_TEST_DEPS} GTest::gmock GTest::gtest_main)
+    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
+  endif()
+  foreach(bench ${ARG_BENCHES})
+    get_filename_component(bench_name ${bench} NAME_WE)
+    add_executable(${bench_name} ${bench})
+    target_link_libraries(${bench_name} PRIVATE ${target} benchmark::benchmark)
+  endforeach()
+endfunction()

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/fault.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+namespace duly {
+
+std::string Fault::ToString() const {
+  std::string text = file;
+  if (line > 0) text += fmt::format(":{}", line);
+  if (line > 0 && column > 0) text += fmt::format(":{}", column);
+  if (!text.empty()) text += ": ";
+  text += what;
+  if (!expected.empty()) text += ": expected " + expected;
+  return text;
+}
+
+void Faults::Append(Faults other) {
+  std::move(other.faults_.begin(), other.faults_.end(), std::back_inserter(faults_));
+}
+
+std::string Faults::ToString() const {
+  std::string text;
+  for (const Fault& fault : faults_) {
+    if (!text.empty()) text += '\n';
+    text += fault.ToString();
+  }
+  return text;
+}
+
+Status Faults::ToStatus() const {
+  if (empty()) return Status();
+  return Status(StatusCode::kInvalidArgument, ToString());
+}
+
+}  // namespace duly

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "model/outcome.h"
+#include "model/tensor.h"
+
+namespace duly {
+
+// One accuracy configuration of a model: a file, its accuracy, its memory.
+struct VariantSpec {
+  std::string name;  // unique within the model; "default" for a model without duly.yaml
+  std::string file;  // path of the ONNX file
+  std::optional<double> accuracy_pct;  // percentage points, as measured or published
+  std::string dataset;                 // of the accuracy
+  std::string accuracy_method;         // "measured" or "published"; empty when unknown
+  std::string accuracy_source;
+  std::uint64_t memory_bytes = 0;  // resident, as stated; 0 when unknown
+};
+
+// Settings of the usual dynamic batching (Triton's dynamic_batching), used by size-or-timeout.
+struct DynamicBatching {
+  std::vector<std::uint32_t> preferred_rows;  // ascending; empty: as many as there are
+  Duration max_queue_delay{0};
+  std::uint32_t max_queue_requests = 0;  // 0: the node's bound
+  Duration default_timeout{0};           // 0: none
+  // False: a request's own timeout is ignored, as Triton's allow_timeout_override says.
+  bool allow_timeout_override = true;
+};
+
+// One loaded version of a model with its configuration: what a repository folder says.
+struct ModelSpec {
+  std::string name;
+  std::int64_t version = 1;
+  std::string folder;       // of the model, for messages
+  std::string config_file;  // config.pbtxt, or empty when there is none
+  std::string platform = "onnxruntime_onnx";
+  std::string backend = "onnxruntime";
+
+  // 0: the model does not batch, and shapes are taken as they are.
+  // > 0: every tensor has a leading row dimension, and a batch has at most this many rows.
+  std::uint32_t max_rows = 0;
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+
+  std::vector<VariantSpec> variants;  // at least one; at most kMaxVariants
+  std::size_t default_variant = 0;    // index into variants
+
+  std::optional<Duration> slo;      // default promise
+  std::optional<Duration> timeout;  // default patience
+  std::optional<DynamicBatching> dynamic_batching;
+  std::uint32_t instances = 0;  // concurrent runs per device; 0: as many as the device has slots
+  std::uint32_t warmup_runs = 1;
+  std::vector<std::pair<std::string, std::string>> parameters;  // of config.pbtxt, passed through
+};
+
+// Sets of variants are 32-bit masks.
+inline constexpr std::size_t kMaxVariants = 32;
+using VariantMask = std::uint32_t;
+
+// Who sends: its promise, its floor and its share. Requests name it with the parameter
+// "application"; one without belongs to the model's default application.
+struct ApplicationSpec {
+  std::string name;
+  std::string model;
+  double weight = 1;                // of its share of the node under overload
+  std::optional<Duration> slo;      // promise: bounds the answer
+  std::optional<Duration> timeout;  // patience: bounds the start
+  OnMiss on_miss = OnMiss::kRefuse;
+  std::optional<double> min_accuracy_pct;  // accuracy floor
+  double rate_per_s = 0;                   // declared; 0 when unknown
+};
+
+enum class DeviceKind : std::uint8_t {
+  kCpu,       // cores of this machine, through ONNX Runtime
+  kEmulated,  // runs take the time that a profile says, off the CPU
+};
+
+// One execution target of a node.
+struct DeviceSpec {
+  std::string name;
+  DeviceKind kind = DeviceKind::kCpu;
+  std::uint32_t slots = 0;             // batches that run at once; 0: as many as cores / threads
+  std::uint32_t threads_per_slot = 1;  // of the back end, within a run
+  std::vector<std::uint32_t> cores;    // empty: any
+  std::string profile_file;            // kEmulated: service times
+  double noise_cv = 0;                 // kEmulated: lognormal noise of service times
+  std::uint64_t seed = 1;              // kEmulated: of the noise
+  bool compute = false;                // kEmulated: also compute true outputs with ONNX Runtime
+};
+
+}  // namespace duly

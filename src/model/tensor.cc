@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/tensor.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+
+namespace duly {
+namespace {
+
+struct TypeFacts {
+  std::string_view name;
+  std::size_t size;
+};
+// In the order of the enum.
+constexpr std::array<TypeFacts, 14> kTypes{{{"BOOL", 1},
+                                            {"UINT8", 1},
+                                            {"UINT16", 2},
+                                            {"UINT32", 4},
+                                            {"UINT64", 8},
+                                            {"INT8", 1},
+                                            {"INT16", 2},
+                                            {"INT32", 4},
+                                            {"INT64", 8},
+                                            {"FP16", 2},
+                                            {"BF16", 2},
+                                            {"FP32", 4},
+                                            {"FP64", 8},
+                                            {"BYTES", 0}}};
+constexpr std::align_val_t kAlignment{64};
+
+}  // namespace
+
+std::string_view ToString(DataType type) { return kTypes.at(static_cast<std::size_t>(type)).name; }
+
+std::size_t ElementSize(DataType type) { return kTypes.at(static_cast<std::size_t>(type)).size; }
+
+std::optional<DataType> ParseDataType(std::string_view name) {
+  for (std::size_t i = 0; i < kTypes.size(); ++i) {
+    if (kTypes.at(i).name == name) return static_cast<DataType>(i);
+  }
+  return std::nullopt;
+}
+
+std::string ToString(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ",")); }
+
+std::optional<std::int64_t> ElementCount(std::span<const std::int64_t> shape) {
+  // A zero anywhere makes the tensor empty, but a product that overflows is refused even so: no
+  // honest client sends one.
+  std::int64_t count = 1;
+  bool empty = false;
+  for (const std::int64_t dimension : shape) {
+    if (dimension < 0) return std::nullopt;
+    if (dimension == 0) {
+      empty = true;
+    } else if (__builtin_mul_overflow(count, dimension, &count)) {
+      return std::nullopt;
+    }
+  }
+  return empty ? 0 : count;
+}
+
+Buffer Buffer::CopyOf(std::span<const std::byte> data) {
+  auto [buffer, bytes] = Allocate(data.size());
+  if (!data.empty()) std::memcpy(bytes.data(), data.data(), data.size());
+  return buffer;
+}
+
+std::pair<Buffer, std::span<std::byte>> Buffer::Allocate(std::size_t size) {
+  if (size == 0) return {Buffer(), {}};
+  auto* memory = static_cast<std::byte*>(::operator new(size, kAlignment));
+  std::shared_ptr<const void> owner(
+      memory, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); });
+  const std::span<std::byte> bytes(memory, size);
+  return {Buffer(std::move(owner), bytes), bytes};
+}
+
+std::optional<std::vector<std::string_view>> SplitBytesTensor(std::span<const std::byte> data,
+                                                              std::int64_t elements) {
+  std::vector<std::string_view> result;
+  // A wrong count must not reserve memory: each element needs at least its length.
+  result.reserve(
+      std::min<std::size_t>(static_cast<std::size_t>(std::max<std::int64_t>(elements, 0)),
+                            data.size() / sizeof(std::uint32_t)));
+  while (!data.empty()) {
+    std::uint32_t length = 0;
+    if (data.size() < sizeof(length)) return std::nullopt;
+    std::memcpy(&length, data.data(), sizeof(length));
+    data = data.subspan(sizeof(length));
+    if (data.size() < length) return std::nullopt;
+    result.emplace_back(reinterpret_cast<const char*>(data.data()), length);
+    data = data.subspan(length);
+  }
+  if (static_cast<std::int64_t>(result.size()) != elements) return std::nullopt;
+  return result;
+}
+
+}  // namespace duly

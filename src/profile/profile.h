@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/fault.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace duly {
+
+// One measured batch size.
+struct ProfilePoint {
+  std::uint32_t rows = 1;
+  Duration mean{0};
+  Duration p95{0};
+  Duration p99{0};
+  std::uint32_t runs = 0;  // behind the figures
+};
+
+// Service time over rows: linear between measured points, proportional below the first, and beyond
+// the last with the slope of the last two (proportional when there is one).
+class LatencyCurve {
+ public:
+  LatencyCurve() = default;
+  // Points ascend in rows, with mean > 0. A mean smaller than that of fewer rows is raised to it: a
+  // larger batch never counts as faster than a smaller one.
+  static Result<LatencyCurve> Create(std::span<const ProfilePoint> points);
+
+  bool empty() const { return knots_.empty(); }
+  // Mean service time of a batch; rows >= 1. 0 when the curve is empty.
+  Duration Mean(std::uint32_t rows) const;
+
+ private:
+  struct Knot {
+    std::uint32_t rows;
+    std::int64_t mean_ns;
+  };
+  std::vector<Knot> knots_;
+};
+
+// Measurements of one variant on one device.
+struct VariantProfile {
+  std::string model;
+  std::string variant;
+  std::string device;
+  std::uint32_t threads = 1;
+  std::uint64_t memory_bytes = 0;
+  std::vector<ProfilePoint> points;
+};
+
+struct Profile {
+  std::string machine;  // for people: CPU name and core count
+  std::string runtime;  // for people: "onnxruntime 1.31.1"
+  std::vector<VariantProfile> variants;
+
+  // The entry, or nullptr. An entry for device "*" fits every device.
+  const VariantProfile* Find(std::string_view model, std::string_view variant,
+                             std::string_view device) const;
+};
+
+// Reads the YAML form; faults carry line and column.
+Result<Profile> ParseProfile(const std::string& text, const std::string& file, Faults& faults);
+Result<Profile> LoadProfile(const std::string& file, Faults& faults);
+std::string ToYaml(const Profile& profile);
+
+}  // namespace duly
