@@ -11,3 +11,12 @@ find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
+find_package(ONNXRuntime REQUIRED)
+
+if(ONNXRuntime_IS_BUNDLED)
+  # Not in the loader's path: the installed program carries its copy.
+  include(GNUInstallDirs)
+  set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/duly")
+  file(GLOB onnxruntime_files ${ONNXRuntime_LIBRARY}*)
+  install(FILES ${onnxruntime_files} DESTINATION ${CMAKE_INSTALL_LIBDIR}/duly)
+endif()

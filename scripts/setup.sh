@@ -1,0 +1,219 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Installs what Duly needs on Debian 12, Debian 13 and Ubuntu 24.04 or later. Safe to run again: what is there
+# is left alone, and when everything is there nothing is asked of apt or the network.
+#
+#   scripts/setup.sh [PROFILE...]     default: build test models lint
+#     build    compile and run: apt packages, ONNX Runtime
+#     test     Python environment in .deps/venv for the integration tests
+#     models   the same environment, and the models that are fetched and converted
+#     lint     clang, clang-format, clang-tidy
+#
+#   ONNXRUNTIME_ROOT=DIR   use this installation (DIR/include, DIR/lib) instead of getting one
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+deps=$PWD/.deps
+log=$deps/setup.log
+
+say() { printf 'setup: %s\n' "$*"; }
+die() {
+  printf 'setup: %s\n' "$@" >&2
+  exit 1
+}
+
+# Runs a command quietly; shows the end of its output when it fails.
+quietly() {
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 25 "$log" >&2
+    return 1
+  fi
+}
+
+distribution=unknown
+suite=
+if [[ -r /etc/os-release ]]; then
+  # shellcheck source=/dev/null
+  distribution=$(. /etc/os-release && echo "${ID:-unknown}-${VERSION_ID:-}")
+  suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+fi
+
+# The suite whose libonnxruntime-dev serves a distribution that has none; empty: it has its own.
+headers_suite=
+case $distribution in
+  debian-12) headers_suite=trixie ;;
+  ubuntu-24.*) headers_suite=resolute ;;
+esac
+
+build_packages() {
+  echo build-essential cmake ninja-build pkg-config ca-certificates python3 python3-venv \
+    libsimdjson-dev nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libspdlog-dev libcli11-dev \
+    prometheus-cpp-dev libhwloc-dev libexpected-dev libgtest-dev libgmock-dev libbenchmark-dev \
+    protobuf-compiler libprotobuf-dev zlib1g-dev
+  # Debian 12's default Boost, 1.74, lacks what Beast and Asio have learned since.
+  if [[ $distribution == debian-12 ]]; then echo libboost1.81-dev; else echo libboost-dev; fi
+  if [[ -z $headers_suite && -z ${ONNXRUNTIME_ROOT:-} ]]; then echo libonnxruntime-dev; fi
+}
+
+missing_packages() {
+  local package
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      echo "$package"
+  done
+}
+
+install_packages() {
+  local missing as_root=() apt
+  command -v dpkg-query >/dev/null || die "this is not a Debian or Ubuntu system; install by hand what $0 names"
+  mapfile -t missing < <(missing_packages "$@")
+  ((${#missing[@]})) || return 0
+  if ((EUID != 0)); then
+    if command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
+      as_root=(sudo)
+    else
+      die "these packages are missing and there is no root access; as root, run:" \
+        "  apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+    fi
+  fi
+  say "installing ${#missing[@]} packages with apt: ${missing[*]}"
+  apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+  # Package lists that are there are tried first; fetching them again is the slower way.
+  quietly "${apt[@]}" install -y --no-install-recommends "${missing[@]}" 2>/dev/null && return 0
+  quietly "${apt[@]}" update || die "apt-get update failed"
+  quietly "${apt[@]}" install -y --no-install-recommends "${missing[@]}" || die "apt-get install failed"
+}
+
+# make_venv: .deps/venv by the distribution's Python where it is recent enough.
+make_venv() {
+  local python
+  "$deps/venv/bin/python" -m pip --version >/dev/null 2>&1 && return 0
+  for python in /usr/bin/python3 python3; do
+    "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+    say "creating the Python environment .deps/venv"
+    rm -rf "$deps/venv"
+    quietly "$python" -m venv "$deps/venv" && return 0
+  done
+  die "no Python 3.11 or later with venv was found"
+}
+
+pip() { "$deps/venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+install_python_packages() {
+  local stamp=$deps/venv/requirements.sha256
+  sha256sum --status -c "$stamp" 2>/dev/null && "$deps/venv/bin/python" -c '' 2>/dev/null && return 0
+  make_venv
+  say "installing tests/requirements.txt into .deps/venv"
+  quietly pip install --only-binary :all: -r tests/requirements.txt ||
+    die "pip install failed"
+  sha256sum tests/requirements.txt >"$stamp"
+}
+
+# newer_sources DIR: the machine's own apt sources with the suite replaced by the newer one. Third-party
+# sources name other suites, as a rule, and so drop out.
+newer_sources() {
+  local file
+  for file in /etc/apt/sources.list.d/*.sources; do
+    [[ -r $file ]] || continue
+    awk -v old="$suite" -v new="$headers_suite" '
+      BEGIN { RS = ""; ORS = "\n\n" }
+      !/(^|\n)Enabled:[ \t]*no/ && $0 ~ "(^|\n)Suites:([^\n]*[ \t])?" old "/?([ \t\n]|$)" {
+        sub(/(^|\n)Suites:[^\n]*/, "\nSuites: " new)
+        sub(/^\n/, "")
+        print
+      }' "$file" >"$1/$(basename "$file")"
+  done
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+    [[ -r $file ]] || continue
+    sed -nE "s|^[ \t]*(deb[ \t]+(\[[^]]*\][ \t]+)?[^ \t]+[ \t]+)$suite([ \t]+)|\1$headers_suite\3|p" "$file" \
+      >"$1/$(basename "$file")"
+  done
+  find "$1" -type f -empty -delete
+  find "$1" -type f | grep -q . || die "found no apt source of $suite to derive one of $headers_suite from"
+}
+
+# fetch_headers DIR: unpacks the newer suite's libonnxruntime-dev into DIR. Lists, cache and sources are
+# private: nothing is installed, and the machine's apt does not learn of the other suite.
+fetch_headers() {
+  local work=$1/apt options
+  mkdir -p "$work"/{sources,lists/partial,cache/archives/partial,deb}
+  newer_sources "$work/sources"
+  options=(-qq -o "Dir::Etc::SourceList=/dev/null" -o "Dir::Etc::SourceParts=$work/sources"
+    -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache"
+    -o "APT::Sandbox::User=" -o "Acquire::Languages=none"
+    -o "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"
+    -o "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false")
+  quietly apt-get "${options[@]}" update || die "apt-get update for $headers_suite failed"
+  (cd "$work/deb" && quietly apt-get "${options[@]}" download "libonnxruntime-dev/$headers_suite") ||
+    die "libonnxruntime-dev of $headers_suite could not be had"
+  dpkg-deb -x "$work"/deb/libonnxruntime-dev_*.deb "$1/unpacked"
+}
+
+fetch_onnxruntime() {
+  local target=$deps/onnxruntime stamp work library
+  stamp=$({ echo "$headers_suite"; cat scripts/onnxruntime.txt; } | sha256sum)
+  [[ -e $target/lib/libonnxruntime.so && $(cat "$target/stamp" 2>/dev/null) == "$stamp" ]] && return 0
+  make_venv
+  say "getting ONNX Runtime into .deps/onnxruntime: headers of $headers_suite's libonnxruntime-dev," \
+    "library of the official Python wheel"
+  work=$(mktemp -d "$deps/onnxruntime.XXXXXX")
+  # shellcheck disable=SC2064
+  trap "rm -rf '$work'" EXIT
+  fetch_headers "$work"
+  quietly pip download --no-deps --only-binary :all: --require-hashes -r scripts/onnxruntime.txt \
+    --implementation cp --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$(uname -m)" \
+    -d "$work/wheel" || die "the onnxruntime wheel could not be had"
+  "$deps/venv/bin/python" -m zipfile -e "$work"/wheel/onnxruntime-*.whl "$work/wheel"
+  mkdir -p "$work/root/lib"
+  mv "$work/unpacked/usr/include/onnxruntime" "$work/root/include"
+  mv "$work/wheel/onnxruntime/LICENSE" "$work/wheel/onnxruntime/ThirdPartyNotices.txt" "$work/root"
+  library=$(basename "$work"/wheel/onnxruntime/capi/libonnxruntime.so.*)
+  mv "$work/wheel/onnxruntime/capi/$library" "$work/root/lib"
+  ln -s "$library" "$work/root/lib/libonnxruntime.so.1"
+  ln -s libonnxruntime.so.1 "$work/root/lib/libonnxruntime.so"
+  echo "$stamp" >"$work/root/stamp"
+  rm -rf "$target"
+  mv "$work/root" "$target"
+  rm -rf "$work"
+  trap - EXIT
+}
+
+profile_build() {
+  # shellcheck disable=SC2046
+  install_packages $(build_packages)
+  if [[ -n ${ONNXRUNTIME_ROOT:-} ]]; then
+    [[ -e $ONNXRUNTIME_ROOT/lib/libonnxruntime.so ]] ||
+      die "ONNXRUNTIME_ROOT=$ONNXRUNTIME_ROOT holds no lib/libonnxruntime.so"
+  elif [[ -n $headers_suite ]]; then
+    fetch_onnxruntime
+  fi
+}
+
+profile_test() {
+  install_packages ca-certificates python3 python3-venv
+  install_python_packages
+}
+
+profile_models() {
+  profile_test
+  if [[ -x models/fetch.sh ]]; then models/fetch.sh; fi
+}
+
+profile_lint() { install_packages python3 clang clang-format clang-tidy; }
+
+profiles=("$@")
+((${#profiles[@]})) || profiles=(build test models lint)
+for profile in "${profiles[@]}"; do
+  case $profile in
+    build | test | models | lint) ;;
+    *) die "unknown profile '$profile': expected build, test, models or lint" ;;
+  esac
+done
+
+mkdir -p "$deps"
+# Checkouts may share .deps, and make may be run twice.
+exec 9>"$deps/lock"
+flock 9
+for profile in "${profiles[@]}"; do "profile_$profile"; done
+say "ready (${profiles[*]})"
