@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A request as the servers hand it to a node, and the answer as they get it back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "base/time.h"
+#include "engine/event.h"
+#include "model/model_spec.h"
+#include "model/outcome.h"
+#include "model/tensor.h"
+
+namespace duly {
+
+// One loaded version of a model as clients see it. Immutable, shared by all requests of the
+// generation.
+struct ServedModel {
+  ModelSpec spec;
+  GenerationIndex generation = 0;
+  // Every device can run it, and warm-up is done.
+  bool ready = false;
+};
+
+// Where and how an answer came about; asked for with the request parameter "duly_report".
+struct InferReport {
+  std::string_view variant;  // names live as long as the node
+  std::string_view device;
+  std::optional<double> accuracy_pct;
+  std::uint32_t batch_rows = 0;
+  Duration queue{0};
+  Duration compute{0};
+  Duration predicted{0};  // response time, predicted at admission; 0: none was made
+};
+
+struct InferResponse {
+  Outcome outcome = Outcome::kFailed;
+  RejectReason reason = RejectReason::kNone;  // kRejected
+  Status status;                              // kFailed: what the back end said
+  Duration retry_after{0};                    // kRejected
+  InferReport report;
+  std::vector<Tensor> outputs;  // kOnTime, kLate: the wanted ones, in the wanted order
+};
+
+// Receives the answer of one request.
+class ResponseSink {
+ public:
+  virtual ~ResponseSink() = default;
+  // Called exactly once, without locks, on an executor's, the timer's, or the submitting thread
+  // (also before Node::Submit returns). Must be short and must not block.
+  virtual void OnResponse(InferResponse response) = 0;
+};
+
+// The right and duty to answer a request exactly once. Destroyed unanswered, it answers kFailed:
+// that is a bug, which a client sees as an internal error instead of as silence.
+class ResponseHandle {
+ public:
+  ResponseHandle() = default;
+  explicit ResponseHandle(std::shared_ptr<ResponseSink> sink) : sink_(std::move(sink)) {}
+  ResponseHandle(ResponseHandle&& other) noexcept : sink_(std::move(other.sink_)) {}
+  ResponseHandle& operator=(ResponseHandle&& other) noexcept {
+    Abandon();
+    sink_ = std::move(other.sink_);
+    return *this;
+  }
+  ~ResponseHandle() { Abandon(); }
+
+  void Finish(InferResponse response) {
+    DULY_CHECK(sink_ != nullptr);
+    std::exchange(sink_, nullptr)->OnResponse(std::move(response));
+  }
+  explicit operator bool() const { return sink_ != nullptr; }
+
+ private:
+  void Abandon() {
+    if (sink_ == nullptr) return;
+    InferResponse response;
+    response.status = Status(StatusCode::kInternal, "the request was dropped without an answer");
+    Finish(std::move(response));
+  }
+
+  std::shared_ptr<ResponseSink> sink_;
+};
+
+struct InferRequest {
+  std::shared_ptr<const ServedModel> model;
+  // Checked against the model's specs by the caller (server/): names, types, shapes, sizes. In the
+  // order of the model's inputs; absent optional inputs are left out.
+  std::vector<Tensor> inputs;
+  std::vector<std::uint32_t> wanted_outputs;  // indices into the spec's outputs; empty: all
+  std::uint32_t rows = 1;  // of the leading dimension; 1 when the model does not batch
+  ApplicationIndex application =
+      kNoIndex;                     // Node::FindApplication; kNoIndex: the model's default one
+  std::optional<Duration> slo;      // promise, from arrival to answer
+  std::optional<Duration> timeout;  // patience, from arrival to start
+  std::optional<double> min_accuracy_pct;
+  VariantMask variants = 0;  // the client's choice; 0: the application's
+};
+
+}  // namespace duly
