@@ -97,6 +97,8 @@ class Engine {
 
   EngineConfig config_;
   std::unique_ptr<DispatchPolicy> policy_;
+  std::size_t live_requests_ = 0;
+  EngineStats stats_;
 };
 
 }  // namespace duly
