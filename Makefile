@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shortcuts over scripts/setup.sh and the CMake presets. `make help` lists them.
+
+# Compiling a file takes up to 1.5 GiB: as many jobs as cores, but no more than memory allows.
+JOBS ?= $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ { fit = int($$2 / 1572864) } \
+          END { jobs = fit < cores ? fit : cores; print jobs < 1 ? 1 : jobs }' /proc/meminfo)
+PREFIX ?= /usr/local
+# The first configuration says which compiler; CMake keeps it.
+CONFIGURE = cmake --preset $(1) $(CMAKE_FLAGS) -Wno-dev >build/$(1)/configure.log 2>&1 || \
+            { cat build/$(1)/configure.log; exit 1; }
+BUILD = cmake --build --preset $(1) --parallel $(JOBS)
+
+.DEFAULT_GOAL := all
+.PHONY: all setup build demo test lint tidy bench install clean help
+
+all: build ## build/release/duly (the default)
+
+setup: ## everything that Duly needs on this machine
+	scripts/setup.sh
+
+build: ## the program, in build/release
+	scripts/setup.sh build
+	@mkdir -p build/release
+	$(call CONFIGURE,release)
+	$(call BUILD,release) --target duly
+
+demo: build ## serve real models under three loads and two policies; prints one table
+	scripts/setup.sh models
+	scripts/demo.sh
+
+test: ## build with checks and run every test
+	scripts/setup.sh build test models
+	@mkdir -p build/dev
+	$(call CONFIGURE,dev)
+	$(call BUILD,dev)
+	ctest --preset dev --parallel $(JOBS) --output-junit $(CURDIR)/build/dev/junit.xml
+
+lint: ## include direction, clocks, sleeps, chance, layout (tools/lint)
+	scripts/setup.sh lint
+	python3 tools/lint/lint_test.py
+	python3 tools/lint/lint.py
+
+tidy: ## clang-tidy over src, or over what differs from SINCE=COMMIT
+	scripts/setup.sh build lint
+	@mkdir -p build/dev
+	$(call CONFIGURE,dev)
+	@files=$$(git $(if $(SINCE),diff --name-only --diff-filter=d $(SINCE),ls-files) -- 'src/*.cc'); \
+	if [ -n "$$files" ]; then run-clang-tidy -quiet -p build/dev -j $(JOBS) $$files; fi
+
+bench: build ## the benchmarks of docs/benchmarks.md
+	scripts/setup.sh test models
+	$(call BUILD,release)
+	bench/run.sh
+
+install: build ## into PREFIX (/usr/local), below DESTDIR if set
+	cmake --install build/release --prefix $(PREFIX)
+
+clean: ## remove build/; .deps/ stays
+	rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
