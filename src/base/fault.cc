@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
+#include <tuple>
 
 namespace duly {
 
@@ -19,6 +21,12 @@ std::string Fault::ToString() const {
 
 void Faults::Append(Faults other) {
   std::move(other.faults_.begin(), other.faults_.end(), std::back_inserter(faults_));
+}
+
+void Faults::Sort() {
+  std::stable_sort(faults_.begin(), faults_.end(), [](const Fault& a, const Fault& b) {
+    return std::tie(a.file, a.line, a.column) < std::tie(b.file, b.line, b.column);
+  });
 }
 
 std::string Faults::ToString() const {

@@ -16,5 +16,16 @@ TEST(Faults, ListsEveryFaultWithItsPlace) {
             "b.yaml: the file is empty");
 }
 
+TEST(Faults, SortByPlaceAndKeepTheOrderWithinOne) {
+  Faults faults;
+  faults.Add({"b.yaml", 1, 1, "fourth", ""});
+  faults.Add({"a.yaml", 3, 2, "second", ""});
+  faults.Add({"a.yaml", 3, 2, "third", ""});
+  faults.Add({"a.yaml", 3, 1, "first", ""});
+  faults.Sort();
+  EXPECT_EQ(faults.ToString(),
+            "a.yaml:3:1: first\na.yaml:3:2: second\na.yaml:3:2: third\nb.yaml:1:1: fourth");
+}
+
 }  // namespace
 }  // namespace duly
