@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "base/result.h"
 #include "engine/event.h"
 #include "engine/stats.h"
 #include "policy/interface/dispatch_policy.h"
@@ -24,10 +24,9 @@ struct EngineDevice {
 // again.
 struct EngineConfig {
   std::vector<EngineDevice> devices;
-  std::vector<Generation> generations;  // placements hold the measured curves
-  std::vector<Application>
-      applications;  // the first ones are declared; each generation's default is among them
-  std::uint32_t max_waiting = 1024;  // requests that wait at once, all queues together
+  std::vector<Generation> generations;    // placements hold the measured curves
+  std::vector<Application> applications;  // declared ones and the default one of each generation
+  std::uint32_t max_waiting = 1024;       // requests that wait at once, all queues together
 };
 
 // One node: queues, batches, accounting, the life of every request.
@@ -37,10 +36,11 @@ struct EngineConfig {
 // the runtime guards it with one lock per scheduling domain and calls it in the order of the event
 // numbers; replay and simulation feed it the same way.
 //
-// Invariants (checked always; a violation is a bug and stops the process):
-//   every arrival ends by exactly one Finish; nothing starts before its arrival or at or after its
-//   expiry; no device runs more batches than it has slots, no variant more than its instances, no
-//   batch holds more rows than the model's cap or requests that may not share one.
+// Invariants, always checked; a violation is a policy's or the engine's bug and stops the process:
+// every arrival ends by exactly one Finish; nothing starts before its arrival or at or after its
+// expiry; nothing waits for ever; no device runs more batches than it has slots, no variant more
+// than its instances, no batch holds more rows than the model's cap or requests that may not share
+// one.
 class Engine {
  public:
   Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy);
@@ -48,17 +48,20 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Times must not go back. Events that refer to what is gone (a cancelled request that has ended)
-  // have no effect.
+  // Times must not go back. Events about what is gone (a cancelled request that has ended) have no
+  // effect. Appends to `effects`.
   void Handle(TimePoint now, const Event& event, Effects& effects);
 
-  // When a kTimer event is due: the earliest expiry or wish of the policy to be asked again.
+  // When a kTimer event is due: the earliest end of a wait, or the policy's wish to be asked again.
   TimePoint NextTimer() const;
 
-  // Requests that wait or run.
-  std::size_t live_requests() const { return live_requests_; }
+  std::size_t live_requests() const { return live_; }  // waiting or running
   const EngineStats& stats() const { return stats_; }
+  // As it was built; the state of placements and applications is in generations() and
+  // applications().
   const EngineConfig& config() const { return config_; }
+  const std::vector<Generation>& generations() const { return generations_; }
+  const std::vector<Application>& applications() const { return applications_; }
 
  private:
   struct Batch {
@@ -72,32 +75,61 @@ class Engine {
     Duration predicted{0};
     std::vector<std::uint32_t> members;
   };
+  struct QueueKey {
+    GenerationIndex generation;
+    VariantMask variants;
+    std::uint64_t shape;
+    friend bool operator==(const QueueKey&, const QueueKey&) = default;
+  };
+  struct QueueKeyHash {
+    std::size_t operator()(const QueueKey& key) const;
+  };
 
   View MakeView(TimePoint now) const;
-  Request& NewRequest();
+  Request& NewRequest(TimePoint now);
+  void Free(Request& request);
+  QueueIndex FindQueue(const QueueKey& key);
+  void Enqueue(Request& request, QueueIndex queue);
+  void Dequeue(Request& request);
+  void Demote(Request& request);
+  void RefreshHead(QueueIndex index);
 
   void OnArrival(TimePoint now, const Arrival& arrival, Effects& effects);
   void OnBatchDone(TimePoint now, const BatchDone& done, Effects& effects);
-  void OnTimer(TimePoint now, Effects& effects);
   void OnCancel(TimePoint now, RequestId id, Effects& effects);
+  void DropDue(TimePoint now, Effects& effects);
   void DispatchAll(TimePoint now, Effects& effects);
   void Start(TimePoint now, DeviceIndex device, const Dispatch& decision, Effects& effects);
-
-  void Enqueue(Request& request, QueueIndex queue);
-  // Takes a waiting request out of its queue, its device's bookings and the timers.
-  void Dequeue(Request& request);
-  void Demote(Request& request);
+  // Ends a request that never started.
   void EndWaiting(TimePoint now, Request& request, Outcome outcome, RejectReason reason,
                   Effects& effects);
-  void Refuse(TimePoint now, const Arrival& arrival, Request& request, RejectReason reason,
-              Effects& effects);
-  void Finished(const Request& request, const Finish& finish, GenerationIndex generation);
-  void RefreshHead(QueueIndex queue);
-  QueueIndex FindQueue(GenerationIndex generation, std::uint64_t shape, VariantMask variants);
+  void Account(TimePoint now, const Request& request, GenerationIndex generation,
+               const Finish& finish);
+  Duration RetryAfter(TimePoint now) const;
 
-  EngineConfig config_;
+  const EngineConfig config_;
   std::unique_ptr<DispatchPolicy> policy_;
-  std::size_t live_requests_ = 0;
+  const QueueOrdering ordering_;
+  std::vector<Generation> generations_;
+  std::vector<Application> applications_;
+  std::vector<Device> devices_;
+  std::vector<TimePoint> ask_again_;  // by device
+
+  std::deque<Request> requests_;  // stable addresses
+  std::vector<std::uint32_t> free_requests_;
+  std::vector<Queue> queues_;
+  std::vector<QueueHead> heads_;
+  std::unordered_map<QueueKey, QueueIndex, QueueKeyHash> queue_index_;
+  DropQueue drops_;
+  std::vector<Batch> batches_;
+  std::vector<std::uint32_t> free_batches_;
+  Victims victims_;
+
+  TimePoint last_{};
+  std::uint64_t sequence_ = 0;
+  std::size_t live_ = 0;
+  std::uint32_t waiting_ = 0;
+  bool draining_ = false;
   EngineStats stats_;
 };
 

@@ -41,6 +41,7 @@ struct Admission {
   DeviceIndex device = kNoIndex;              // where; kNoIndex when nothing was predicted
   Duration work{0};                           // device time it is expected to take there
   Duration predicted{0};                      // response time
+  TimePoint drop_at = kNever;                 // reject it then, if it still waits
 };
 
 // Answer to "what shall this device do now?"

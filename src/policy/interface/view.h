@@ -15,7 +15,7 @@
 #include "base/time.h"
 #include "model/model_spec.h"
 #include "model/outcome.h"
-#include "profile/profile.h"
+#include "profile/service_prediction.h"
 
 namespace duly {
 
@@ -24,38 +24,6 @@ using ApplicationIndex = std::uint32_t;
 using DeviceIndex = std::uint32_t;
 using QueueIndex = std::uint32_t;
 inline constexpr std::uint32_t kNoIndex = 0xFFFFFFFF;
-
-// Service time of one variant on one device: a measured curve, corrected from what is observed.
-//
-// The correction is a factor on the curve, an exponentially weighted mean of observed / measured,
-// with a mean absolute deviation beside it, as TCP estimates its round trip (Jacobson 1988, RFC
-// 6298): gain 1/8 for the mean, 1/4 for the deviation. Only + - * /, so that replay gives the same
-// bits.
-class ServicePrediction {
- public:
-  ServicePrediction() = default;
-  explicit ServicePrediction(LatencyCurve curve) : curve_(std::move(curve)) {}
-
-  // Mean service time of a batch of `rows` >= 1.
-  Duration Mean(std::uint32_t rows) const { return Scale(curve_.Mean(rows), factor_); }
-  // A service time that is seldom exceeded: mean + 2 deviations.
-  Duration Safe(std::uint32_t rows) const {
-    return Scale(curve_.Mean(rows), factor_ + 2 * deviation_);
-  }
-  void Observe(std::uint32_t rows, Duration service);
-
-  double factor() const { return factor_; }
-  double deviation() const { return deviation_; }
-
- private:
-  static Duration Scale(Duration d, double factor) {
-    return Duration(static_cast<std::int64_t>(static_cast<double>(d.count()) * factor));
-  }
-
-  LatencyCurve curve_;
-  double factor_ = 1;
-  double deviation_ = 0;
-};
 
 // A variant of a generation on a device.
 struct Placement {
@@ -92,6 +60,40 @@ struct Generation {
   bool accepting = true;  // false once it drains
 };
 
+// A sum over the last one to two seconds: the running second, and the one before it as far as it
+// still lies within the last second. Two numbers, no list.
+class RecentSum {
+ public:
+  static constexpr Duration kWindow = std::chrono::seconds(1);
+
+  void Add(TimePoint now, Duration amount) {
+    const std::int64_t window = now.time_since_epoch() / kWindow;
+    if (window != window_) {
+      previous_ = window == window_ + 1 ? current_ : Duration(0);
+      current_ = Duration(0);
+      window_ = window;
+    }
+    current_ += amount;
+  }
+  // Scaled to one window.
+  Duration Value(TimePoint now) const {
+    const std::int64_t window = now.time_since_epoch() / kWindow;
+    const Duration into = now.time_since_epoch() - window * kWindow;
+    const Duration current = window == window_ ? current_ : Duration(0);
+    const Duration previous = window == window_       ? previous_
+                              : window == window_ + 1 ? current_
+                                                      : Duration(0);
+    // In microseconds, so that the product stays within 64 bits.
+    const std::int64_t left_us = (kWindow - into).count() / 1000;
+    return current + Duration(previous.count() / 1000 * left_us / (kWindow.count() / 1000) * 1000);
+  }
+
+ private:
+  std::int64_t window_ = 0;
+  Duration current_{0};
+  Duration previous_{0};
+};
+
 // Who sends, with what it got lately.
 struct Application {
   std::string name;
@@ -100,9 +102,8 @@ struct Application {
   std::optional<Duration> timeout;
   OnMiss on_miss = OnMiss::kRefuse;
   double min_accuracy_pct = 0;
-  // Device time of its on-time answers and of its offered work over the last one to two seconds,
-  // and when it last sent. See engine/shares.h.
-  Duration recent_on_time{0};
+  // What it got lately: device time of its on-time answers.
+  RecentSum on_time;
   TimePoint last_arrival = TimePoint::min();
 };
 
@@ -111,7 +112,7 @@ enum class RequestState : std::uint8_t { kFree, kWaiting, kRunning };
 // One request that waits or runs.
 struct Request {
   using Hook =
-      boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+      boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
   std::uint64_t sequence = 0;  // number of its arrival event; breaks every tie
   std::uint32_t index = 0;     // of this record in the engine's pool
@@ -212,6 +213,8 @@ struct View {
   std::span<const Application> applications;
   std::span<const QueueHead> heads;  // by QueueIndex
   std::span<const Queue> queues;     // by QueueIndex
+  std::uint32_t waiting = 0;         // requests in all queues
+  std::uint32_t max_waiting = 0;     // bound of `waiting`
 };
 
 }  // namespace duly
