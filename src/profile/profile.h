@@ -25,6 +25,12 @@ struct ProfilePoint {
 // the last with the slope of the last two (proportional when there is one).
 class LatencyCurve {
  public:
+  struct Knot {
+    std::uint32_t rows;
+    std::int64_t mean_ns;
+    friend bool operator==(const Knot&, const Knot&) = default;
+  };
+
   LatencyCurve() = default;
   // Points ascend in rows, with mean > 0. A mean smaller than that of fewer rows is raised to it: a
   // larger batch never counts as faster than a smaller one.
@@ -33,12 +39,10 @@ class LatencyCurve {
   bool empty() const { return knots_.empty(); }
   // Mean service time of a batch; rows >= 1. 0 when the curve is empty.
   Duration Mean(std::uint32_t rows) const;
+  // What it interpolates between; Create() makes the same curve of them again.
+  std::span<const Knot> knots() const { return knots_; }
 
  private:
-  struct Knot {
-    std::uint32_t rows;
-    std::int64_t mean_ns;
-  };
   std::vector<Knot> knots_;
 };
 

@@ -10,20 +10,13 @@
 #include "backend/interface/backend.h"
 #include "base/result.h"
 #include "engine/engine.h"
+#include "engine/event_observer.h"
 #include "engine/stats.h"
 #include "model/model_spec.h"
 #include "profile/profile.h"
 #include "runtime/infer.h"
 
 namespace duly {
-
-// Observes what enters and leaves the engine, in the order of the events. Called under the node's
-// lock: it must only copy into memory that it has (telemetry/event_log.h).
-class EventObserver {
- public:
-  virtual ~EventObserver() = default;
-  virtual void OnEvent(TimePoint now, const Event& event, const Effects& effects) = 0;
-};
 
 struct NodeDevice {
   DeviceSpec spec;  // slots, threads and cores already settled (platform/cpu_budget.h)

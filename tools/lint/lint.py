@@ -30,7 +30,7 @@ MAY_INCLUDE = {
     "policy/*": "base model profile queueing policy/interface policy/common",
     "policy/registry": "base model profile queueing policy/interface policy/common policy/*",
     "engine": "base model profile policy/interface",
-    "telemetry": "base model policy/interface engine",
+    "telemetry": "base model profile policy/interface engine",
     "backend/interface": "base model",
     "backend/*": "base model profile backend/interface",
     "backend/registry": "base model profile backend/interface backend/*",
