@@ -5,10 +5,17 @@
 JOBS ?= $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ { fit = int($$2 / 1572864) } \
           END { jobs = fit < cores ? fit : cores; print jobs < 1 ? 1 : jobs }' /proc/meminfo)
 PREFIX ?= /usr/local
-# The first configuration says which compiler; CMake keeps it.
-CONFIGURE = cmake --preset $(1) $(CMAKE_FLAGS) -Wno-dev >build/$(1)/configure.log 2>&1 || \
+# make test: which preset, which parts (names of duly_library; empty: everything), which ctest labels to leave out.
+PRESET ?= dev
+PARTS ?=
+SKIP ?=
+
+CONFIGURE = mkdir -p build/$(1) && cmake --preset $(1) $(CMAKE_FLAGS) >build/$(1)/configure.log 2>&1 || \
             { cat build/$(1)/configure.log; exit 1; }
 BUILD = cmake --build --preset $(1) --parallel $(JOBS)
+
+empty :=
+space := $(empty) $(empty)
 
 .DEFAULT_GOAL := all
 .PHONY: all setup build demo test lint tidy bench install clean help
@@ -20,20 +27,20 @@ setup: ## everything that Duly needs on this machine
 
 build: ## the program, in build/release
 	scripts/setup.sh build
-	@mkdir -p build/release
-	$(call CONFIGURE,release)
+	@$(call CONFIGURE,release)
 	$(call BUILD,release) --target duly
 
 demo: build ## serve real models under three loads and two policies; prints one table
 	scripts/setup.sh models
 	scripts/demo.sh
 
-test: ## build with checks and run every test
+test: ## build and run every test (PRESET=dev, PARTS=, SKIP=)
 	scripts/setup.sh build test models
-	@mkdir -p build/dev
-	$(call CONFIGURE,dev)
-	$(call BUILD,dev)
-	ctest --preset dev --parallel $(JOBS) --output-junit $(CURDIR)/build/dev/junit.xml
+	@$(call CONFIGURE,$(PRESET))
+	$(call BUILD,$(PRESET)) $(if $(PARTS),--target $(PARTS:%=%_test))
+	ctest --preset $(PRESET) --parallel $(JOBS) --no-tests=error \
+	  $(if $(PARTS),-L '^($(subst $(space),|,$(strip $(PARTS))))$$') $(if $(SKIP),-LE '$(SKIP)') \
+	  --output-junit $(CURDIR)/build/$(PRESET)/junit.xml
 
 lint: ## include direction, clocks, sleeps, chance, layout (tools/lint)
 	scripts/setup.sh lint
@@ -42,8 +49,7 @@ lint: ## include direction, clocks, sleeps, chance, layout (tools/lint)
 
 tidy: ## clang-tidy over src, or over what differs from SINCE=COMMIT
 	scripts/setup.sh build lint
-	@mkdir -p build/dev
-	$(call CONFIGURE,dev)
+	@$(call CONFIGURE,dev)
 	@files=$$(git $(if $(SINCE),diff --name-only --diff-filter=d $(SINCE),ls-files) -- 'src/*.cc'); \
 	if [ -n "$$files" ]; then run-clang-tidy -quiet -p build/dev -j $(JOBS) $$files; fi
 
