@@ -25,6 +25,7 @@ MAY_INCLUDE = {
     "profile": "base model",
     "repository": "base model profile",
     "workload": "base model",
+    "platform": "base model",
     "policy/interface": "base model profile",
     "policy/common": "base model profile queueing policy/interface",
     "policy/*": "base model profile queueing policy/interface policy/common",
@@ -34,7 +35,7 @@ MAY_INCLUDE = {
     "backend/interface": "base model",
     "backend/*": "base model profile backend/interface",
     "backend/registry": "base model profile backend/interface backend/*",
-    "runtime": "base model profile policy/interface engine telemetry backend/interface",
+    "runtime": "base model profile platform policy/interface engine telemetry backend/interface",
     "server": "base model profile repository engine runtime telemetry backend/interface",
     "cli": "everything",
 }
