@@ -201,6 +201,10 @@ constexpr std::string_view kDurationExpected = "a duration, such as 250us, 20ms 
 
 }  // namespace
 
+bool YamlValue::is_map() const {
+  return node_ != nullptr && node_->kind == YamlNode::Kind::kMap;
+}
+
 void YamlValue::Fail(std::string what, std::string expected) const {
   source_->faults.Add(place_, std::move(what), std::move(expected));
 }
@@ -350,7 +354,7 @@ std::vector<YamlValue> YamlValue::AsList() const {
 }
 
 YamlMap YamlValue::AsMap() const {
-  if (node_ != nullptr && node_->kind == YamlNode::Kind::kMap) {
+  if (is_map()) {
     return YamlMap(node_, source_, place_);
   }
   Mismatch("a map");

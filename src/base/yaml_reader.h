@@ -39,6 +39,8 @@ class YamlMap;
 class YamlValue {
  public:
   bool present() const { return node_ != nullptr; }
+  // For values that may be a word or a map.
+  bool is_map() const;
   // Last part of its path, for messages: "slots", "cores[1]".
   const std::string& name() const { return name_; }
   // Of the value; of the map that should have it when it is absent.

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fault.h"
+#include "base/random.h"
+#include "base/time.h"
+
+namespace duly::workload {
+
+// When the requests of one application come.
+class ArrivalProcess {
+ public:
+  virtual ~ArrivalProcess() = default;
+  // The next arrival as an offset from the start of the run, not before the last one; nothing when
+  // there are no more.
+  virtual std::optional<Duration> Next() = 0;
+};
+
+// Independent exponential gaps.
+class PoissonArrivals final : public ArrivalProcess {
+ public:
+  PoissonArrivals(double rate_per_s, RandomStream stream);
+  std::optional<Duration> Next() override;
+
+ private:
+  double mean_gap_s_;
+  double time_s_ = 0;
+  RandomStream stream_;
+};
+
+// Equal gaps. Chance draws only the first offset, within one gap: applications of the same rate do
+// not come in step.
+class ConstantArrivals final : public ArrivalProcess {
+ public:
+  ConstantArrivals(double rate_per_s, RandomStream stream);
+  std::optional<Duration> Next() override;
+
+ private:
+  double gap_s_;
+  double first_s_;
+  std::uint64_t count_ = 0;
+};
+
+// Poisson arrivals during "on" periods, none during "off" periods; both periods are exponential
+// with the given means, both > 0. rate_per_s is the long-run mean, so that changing the process
+// does not change the load: while on, requests come at rate * (on + off) / on. Starts in the
+// stationary state.
+class OnOffArrivals final : public ArrivalProcess {
+ public:
+  OnOffArrivals(double rate_per_s, Duration on, Duration off, RandomStream stream);
+  std::optional<Duration> Next() override;
+
+ private:
+  double mean_on_s_;
+  double mean_off_s_;
+  double mean_gap_s_;  // while on
+  double time_s_ = 0;
+  double on_left_s_ = 0;
+  RandomStream stream_;
+};
+
+// Arrivals as recorded. Times do not decrease; they are shared, because traces are long.
+class TraceArrivals final : public ArrivalProcess {
+ public:
+  // speed > 0: 2 plays the trace twice as fast.
+  TraceArrivals(std::shared_ptr<const std::vector<double>> times_s, double speed);
+  std::optional<Duration> Next() override;
+
+ private:
+  std::shared_ptr<const std::vector<double>> times_s_;
+  double speed_;
+  std::size_t next_ = 0;
+};
+
+// An arrival process as configured.
+struct ArrivalSpec {
+  enum class Kind : std::uint8_t { kPoisson, kConstant, kOnOff, kTrace };
+  Kind kind = Kind::kPoisson;
+  Duration on = std::chrono::seconds(1);               // kOnOff
+  Duration off = std::chrono::seconds(1);              // kOnOff
+  std::shared_ptr<const std::vector<double>> trace_s;  // kTrace: at least two different times
+};
+
+// Gaps per second over the span of a trace.
+double MeanRate(const std::vector<double>& trace_s);
+
+// The process with a mean rate > 0; a trace is sped up or slowed down to it. Draws from the stream
+// "arrivals/<application>".
+std::unique_ptr<ArrivalProcess> MakeArrivals(const ArrivalSpec& spec, double rate_per_s,
+                                             std::uint64_t seed, std::string_view application);
+
+// Reads a trace: one arrival a line in seconds, not decreasing, in the column headed "arrival_s",
+// or the first column when there is no such heading. Adds a fault and returns nothing if the file
+// cannot be read or holds something else.
+std::shared_ptr<const std::vector<double>> ReadTrace(const std::string& file, Faults& faults);
+
+}  // namespace duly::workload
