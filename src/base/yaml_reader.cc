@@ -201,9 +201,7 @@ constexpr std::string_view kDurationExpected = "a duration, such as 250us, 20ms 
 
 }  // namespace
 
-bool YamlValue::is_map() const {
-  return node_ != nullptr && node_->kind == YamlNode::Kind::kMap;
-}
+bool YamlValue::is_map() const { return node_ != nullptr && node_->kind == YamlNode::Kind::kMap; }
 
 void YamlValue::Fail(std::string what, std::string expected) const {
   source_->faults.Add(place_, std::move(what), std::move(expected));
