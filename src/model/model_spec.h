@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -45,6 +46,9 @@ struct ModelSpec {
   // 0: the model does not batch, and shapes are taken as they are.
   // > 0: every tensor has a leading row dimension, and a batch has at most this many rows.
   std::uint32_t max_rows = 0;
+  // True until the model file has said whether it batches; max_rows is 0 till then.
+  bool rows_from_file = false;
+  // Empty until the model file is loaded, when the configuration does not give them.
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
 
@@ -56,7 +60,11 @@ struct ModelSpec {
   std::optional<DynamicBatching> dynamic_batching;
   std::uint32_t instances = 0;  // concurrent runs per device; 0: as many as the device has slots
   std::uint32_t warmup_runs = 1;
-  std::vector<std::pair<std::string, std::string>> parameters;  // of config.pbtxt, passed through
+
+  // Of config.pbtxt, passed through to clients.
+  std::vector<std::pair<std::string, std::string>> parameters;   // sorted by key
+  std::vector<std::pair<std::string, std::string>> label_files;  // output name, path
+  std::vector<std::pair<std::string, std::string>> formats;      // input name, "FORMAT_NCHW"
 };
 
 // Sets of variants are 32-bit masks.

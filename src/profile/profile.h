@@ -63,7 +63,15 @@ struct Profile {
 
   // The entry, or nullptr. An entry for device "*" fits every device.
   const VariantProfile* Find(std::string_view model, std::string_view variant,
-                             std::string_view device) const;
+                             std::string_view device) const {
+    for (const VariantProfile& entry : variants) {
+      if (entry.model == model && entry.variant == variant &&
+          (entry.device == device || entry.device == "*")) {
+        return &entry;
+      }
+    }
+    return nullptr;
+  }
 };
 
 // Reads the YAML form; faults carry line and column.

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/node.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <future>
+#include <latch>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "engine/event_observer.h"
+#include "policy/registry.h"
+#include "runtime/timer_thread.h"
+
+namespace duly {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// A back end whose runs wait for a gate and answer with their input plus one.
+struct Gate {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool open = true;
+  bool fail = false;
+  int inside = 0;
+  int most_inside = 0;
+  std::vector<std::size_t> batches;
+  std::set<std::thread::id> threads;
+
+  void Set(bool to_open) {
+    const std::lock_guard lock(mutex);
+    open = to_open;
+    changed.notify_all();
+  }
+  void AwaitInside(int count) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return inside >= count; });
+  }
+};
+
+class FakeVariant final : public LoadedVariant {
+ public:
+  FakeVariant(Gate& gate, const ModelSpec& model)
+      : gate_(gate), inputs_(model.inputs), outputs_(model.outputs) {}
+  const std::vector<TensorSpec>& inputs() const override { return inputs_; }
+  const std::vector<TensorSpec>& outputs() const override { return outputs_; }
+
+  Status Run(std::span<RunItem> items, RunTimes&) override {
+    {
+      std::unique_lock lock(gate_.mutex);
+      ++gate_.inside;
+      gate_.most_inside = std::max(gate_.most_inside, gate_.inside);
+      gate_.batches.push_back(items.size());
+      gate_.threads.insert(std::this_thread::get_id());
+      gate_.changed.notify_all();
+      gate_.changed.wait(lock, [&] { return gate_.open; });
+      --gate_.inside;
+      if (gate_.fail) return Status(StatusCode::kInternal, "broken on purpose");
+    }
+    for (RunItem& item : items) {
+      const Tensor& input = item.inputs.front();
+      float value = 0;
+      std::memcpy(&value, input.data.data().data(), sizeof(value));
+      value += 1;
+      Tensor output = input;
+      output.name = "y";
+      output.data = Buffer::CopyOf(std::as_bytes(std::span(&value, 1)));
+      item.outputs.push_back(std::move(output));
+    }
+    return Status();
+  }
+
+ private:
+  Gate& gate_;
+  const std::vector<TensorSpec> inputs_;
+  const std::vector<TensorSpec> outputs_;
+};
+
+class FakeBackend final : public Backend {
+ public:
+  explicit FakeBackend(Gate& gate) : gate_(gate) {}
+  Result<std::unique_ptr<LoadedVariant>> Load(const ModelSpec& model,
+                                              const VariantSpec& variant) override {
+    if (variant.file == "broken") return Error(StatusCode::kInvalidArgument, "not a model");
+    return std::make_unique<FakeVariant>(gate_, model);
+  }
+  std::string description() const override { return "fake"; }
+
+ private:
+  Gate& gate_;
+};
+
+ModelSpec PlusOne(const std::string& name) {
+  ModelSpec model;
+  model.name = name;
+  model.max_rows = 8;
+  model.inputs.push_back({"x", DataType::kFp32, {-1, 1}});
+  model.outputs.push_back({"y", DataType::kFp32, {-1, 1}});
+  VariantSpec variant;
+  variant.name = "default";
+  model.variants.push_back(variant);
+  return model;
+}
+
+VariantProfile OneMillisecond(const std::string& model) {
+  VariantProfile profile;
+  profile.model = model;
+  profile.variant = "default";
+  profile.device = "*";
+  ProfilePoint one;
+  one.rows = 1;
+  one.mean = milliseconds(1);
+  ProfilePoint eight;
+  eight.rows = 8;
+  eight.mean = milliseconds(2);
+  profile.points = {one, eight};
+  return profile;
+}
+
+class Answers final : public ResponseSink {
+ public:
+  void OnResponse(InferResponse response) override { promise_.set_value(std::move(response)); }
+  // Fails the test when no answer comes within ten seconds.
+  InferResponse Get() {
+    std::future<InferResponse> future = promise_.get_future();
+    if (future.wait_for(seconds(10)) != std::future_status::ready) {
+      ADD_FAILURE() << "no answer";
+      return InferResponse();
+    }
+    return future.get();
+  }
+
+ private:
+  std::promise<InferResponse> promise_;
+};
+
+class NodeTest : public testing::Test {
+ protected:
+  NodeOptions Options(std::uint32_t slots, const std::string& policy = "edf") {
+    NodeOptions options;
+    NodeDevice device;
+    device.spec.name = "cpu";
+    device.spec.slots = slots;
+    device.backend = std::make_unique<FakeBackend>(gate_);
+    options.devices.push_back(std::move(device));
+    options.models = {PlusOne("plus")};
+    options.profile.variants = {OneMillisecond("plus"), OneMillisecond("other")};
+    options.policy = MakeDispatchPolicy(policy, {}).value();
+    return options;
+  }
+  void StartNode(NodeOptions options) {
+    Result<std::unique_ptr<Node>> node = Node::Start(std::move(options));
+    ASSERT_TRUE(node.has_value()) << node.error().message();
+    node_ = std::move(*node);
+    const std::lock_guard lock(gate_.mutex);
+    gate_.batches.clear();
+    gate_.threads.clear();
+  }
+  InferRequest Request(float value) {
+    InferRequest request;
+    request.model = node_->FindModel("plus", -1);
+    Tensor x;
+    x.name = "x";
+    x.shape = {1, 1};
+    x.data = Buffer::CopyOf(std::as_bytes(std::span(&value, 1)));
+    request.inputs.push_back(std::move(x));
+    return request;
+  }
+  std::pair<RequestId, std::shared_ptr<Answers>> Submit(InferRequest request) {
+    auto answers = std::make_shared<Answers>();
+    const RequestId id = node_->Submit(std::move(request), ResponseHandle(answers));
+    return {id, answers};
+  }
+  // Occupies one slot until the gate opens.
+  std::shared_ptr<Answers> Occupy() {
+    gate_.Set(false);
+    std::shared_ptr<Answers> answers = Submit(Request(0)).second;
+    gate_.AwaitInside(1);
+    return answers;
+  }
+
+  Gate gate_;
+  std::unique_ptr<Node> node_;
+};
+
+float ValueOf(const InferResponse& response) {
+  float value = 0;
+  if (response.outputs.size() == 1) {
+    std::memcpy(&value, response.outputs[0].data.data().data(), sizeof(value));
+  }
+  return value;
+}
+
+TEST_F(NodeTest, AnswersWithTheOutputsAndAReport) {
+  StartNode(Options(1));
+  const InferResponse response = Submit(Request(41)).second->Get();
+  EXPECT_EQ(response.outcome, Outcome::kOnTime);
+  EXPECT_EQ(ValueOf(response), 42);
+  EXPECT_EQ(response.report.device, "cpu");
+  EXPECT_EQ(response.report.variant, "default");
+  EXPECT_EQ(response.report.batch_rows, 1U);
+}
+
+TEST_F(NodeTest, BatchesWhatWaitsTogether) {
+  StartNode(Options(1));
+  const std::shared_ptr<Answers> first = Occupy();
+  std::vector<std::shared_ptr<Answers>> others;
+  for (int i = 1; i <= 5; ++i) others.push_back(Submit(Request(static_cast<float>(i))).second);
+  gate_.Set(true);
+  EXPECT_EQ(ValueOf(first->Get()), 1);
+  for (int i = 1; i <= 5; ++i) {
+    const InferResponse response = others.at(static_cast<std::size_t>(i - 1))->Get();
+    EXPECT_EQ(ValueOf(response), static_cast<float>(i + 1));
+    EXPECT_EQ(response.report.batch_rows, 5U);
+  }
+  EXPECT_THAT(gate_.batches, testing::ElementsAre(1, 5));
+}
+
+TEST_F(NodeTest, ExpiresByTimerWhileABatchRuns) {
+  StartNode(Options(1));
+  const std::shared_ptr<Answers> first = Occupy();
+  InferRequest request = Request(1);
+  request.timeout = milliseconds(5);
+  const TimePoint before = node_->Now();
+  const InferResponse expired = Submit(std::move(request)).second->Get();
+  EXPECT_EQ(expired.outcome, Outcome::kExpired);
+  EXPECT_GE(node_->Now() - before, milliseconds(5));
+  EXPECT_GE(expired.report.queue, milliseconds(5));
+  gate_.Set(true);
+  EXPECT_EQ(first->Get().outcome, Outcome::kOnTime);
+}
+
+TEST_F(NodeTest, RefusesAtOnceWhatCannotBeKept) {
+  StartNode(Options(1));
+  const std::shared_ptr<Answers> first = Occupy();
+  InferRequest request = Request(1);
+  request.slo = microseconds(1);
+  const InferResponse refused = Submit(std::move(request)).second->Get();
+  EXPECT_EQ(refused.outcome, Outcome::kRejected);
+  EXPECT_EQ(refused.reason, RejectReason::kPredictedLate);
+  gate_.Set(true);
+  first->Get();
+}
+
+TEST_F(NodeTest, CancelEndsAWaitAtOnceAndARunWhenItsBatchEnds) {
+  StartNode(Options(1));
+  gate_.Set(false);
+  const auto [running, running_answers] = Submit(Request(0));
+  gate_.AwaitInside(1);
+  const auto [waiting, waiting_answers] = Submit(Request(1));
+  node_->Cancel(waiting);
+  EXPECT_EQ(waiting_answers->Get().outcome, Outcome::kCancelled);
+  node_->Cancel(running);
+  EXPECT_EQ(node_->LiveRequests(), 1U);
+  gate_.Set(true);
+  EXPECT_EQ(running_answers->Get().outcome, Outcome::kCancelled);
+  node_->Cancel(running);  // gone: no effect
+}
+
+TEST_F(NodeTest, ABackEndsFailureIsTheAnswerOfItsBatchOnly) {
+  StartNode(Options(1));
+  {
+    const std::lock_guard lock(gate_.mutex);
+    gate_.fail = true;
+  }
+  const InferResponse failed = Submit(Request(1)).second->Get();
+  EXPECT_EQ(failed.outcome, Outcome::kFailed);
+  EXPECT_EQ(failed.status.message(), "broken on purpose");
+  {
+    const std::lock_guard lock(gate_.mutex);
+    gate_.fail = false;
+  }
+  EXPECT_EQ(Submit(Request(1)).second->Get().outcome, Outcome::kOnTime);
+}
+
+TEST_F(NodeTest, ShortRunsStayOnTheThreadThatBroughtThem) {
+  NodeOptions options = Options(1);
+  options.inline_below = seconds(1);
+  StartNode(std::move(options));
+  EXPECT_EQ(Submit(Request(1)).second->Get().outcome, Outcome::kOnTime);
+  EXPECT_THAT(gate_.threads, testing::ElementsAre(std::this_thread::get_id()));
+}
+
+TEST_F(NodeTest, LongRunsGoToTheSlotsOwnThread) {
+  StartNode(Options(1));
+  EXPECT_EQ(Submit(Request(1)).second->Get().outcome, Outcome::kOnTime);
+  EXPECT_THAT(gate_.threads, testing::Not(testing::Contains(std::this_thread::get_id())));
+}
+
+TEST_F(NodeTest, DrainRefusesTheNewAndServesTheOld) {
+  StartNode(Options(1));
+  const std::shared_ptr<Answers> old = Occupy();
+  node_->Drain();
+  const InferResponse refused = Submit(Request(1)).second->Get();
+  EXPECT_EQ(refused.outcome, Outcome::kRejected);
+  EXPECT_EQ(refused.reason, RejectReason::kShuttingDown);
+  gate_.Set(true);
+  EXPECT_EQ(old->Get().outcome, Outcome::kOnTime);
+}
+
+TEST_F(NodeTest, FindsModelsByNameAndVersion) {
+  NodeOptions options = Options(1);
+  ModelSpec second = PlusOne("plus");
+  second.version = 3;
+  options.models.push_back(second);
+  options.models.push_back(PlusOne("other"));
+  ApplicationSpec application;
+  application.name = "camera";
+  application.model = "plus";
+  options.applications.push_back(application);
+  StartNode(std::move(options));
+  EXPECT_EQ(node_->FindModel("plus", -1)->spec.version, 3);
+  EXPECT_EQ(node_->FindModel("plus", 1)->spec.version, 1);
+  EXPECT_EQ(node_->FindModel("plus", 2), nullptr);
+  EXPECT_EQ(node_->FindModel("missing", -1), nullptr);
+  EXPECT_NE(node_->FindApplication("camera", *node_->FindModel("plus", -1)), kNoIndex);
+  EXPECT_EQ(node_->FindApplication("camera", *node_->FindModel("other", -1)), kNoIndex);
+}
+
+TEST_F(NodeTest, EveryFaultOfEveryModelIsListed) {
+  NodeOptions options = Options(1);
+  options.models.front().variants.front().file = "broken";
+  options.models.push_back(PlusOne("other"));
+  options.models.back().variants.front().file = "broken";
+  const Result<std::unique_ptr<Node>> node = Node::Start(std::move(options));
+  ASSERT_FALSE(node.has_value());
+  EXPECT_THAT(node.error().message(), testing::AllOf(testing::HasSubstr("model 'plus'"),
+                                                     testing::HasSubstr("model 'other'")));
+}
+
+// Counts what enters and leaves, as a recorder would see it.
+class Tally final : public EventObserver {
+ public:
+  void OnEvent(TimePoint now, const Event& event, const Effects& effects) override {
+    if (now < last_) backwards = true;
+    last_ = now;
+    arrivals += event.kind == Event::Kind::kArrival ? 1 : 0;
+    finishes += effects.finishes.size();
+  }
+  std::size_t arrivals = 0;
+  std::size_t finishes = 0;
+  bool backwards = false;
+
+ private:
+  TimePoint last_{};
+};
+
+TEST_F(NodeTest, ManyThreadsGetExactlyOneAnswerEach) {
+  Tally tally;
+  NodeOptions options = Options(2);
+  options.make_observer = [&](const EngineConfig&) { return &tally; };
+  options.inline_below = microseconds(500);
+  StartNode(std::move(options));
+  constexpr int kThreads = 4;
+  constexpr int kEach = 500;
+  struct Counter final : ResponseSink {
+    void OnResponse(InferResponse) override { ++count; }
+    std::atomic<int> count = 0;
+  };
+  auto counter = std::make_shared<Counter>();
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < kEach; ++i) {
+          InferRequest request = Request(static_cast<float>(i));
+          if (i % 3 == 0) request.timeout = microseconds(200);
+          if (i % 5 == 0) request.slo = milliseconds(2);
+          const RequestId id = node_->Submit(std::move(request), ResponseHandle(counter));
+          if (i % 7 == t) node_->Cancel(id);
+        }
+      });
+    }
+  }
+  node_.reset();  // waits for the answers
+  EXPECT_EQ(counter->count, kThreads * kEach);
+  EXPECT_EQ(tally.arrivals, static_cast<std::size_t>(kThreads * kEach));
+  EXPECT_EQ(tally.finishes, tally.arrivals);
+  EXPECT_FALSE(tally.backwards);
+  EXPECT_LE(gate_.most_inside, 2);
+}
+
+TEST(ResponseHandle, DestroyedUnansweredItAnswersWithAFailure) {
+  auto answers = std::make_shared<Answers>();
+  { const ResponseHandle handle(answers); }
+  const InferResponse response = answers->Get();
+  EXPECT_EQ(response.outcome, Outcome::kFailed);
+  EXPECT_EQ(response.status.code(), StatusCode::kInternal);
+}
+
+TEST(TimerThread, CallsBackForTheEarliestTime) {
+  std::latch called(1);
+  std::atomic<bool> done = false;
+  TimerThread timer([&] {
+    if (!done.exchange(true)) called.count_down();
+  });
+  timer.Arm(FromNanos(std::numeric_limits<std::int64_t>::max() - 1));
+  timer.Arm(FromNanos(0));
+  called.wait();
+  EXPECT_TRUE(done);
+}
+
+}  // namespace
+}  // namespace duly
