@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "runtime/infer.h"
+#include "runtime/node.h"
+
+namespace duly {
+
+// A request parameter's value, in whatever protocol it came. monostate: what is none of the others,
+// such as null or an object.
+using ParameterValue =
+    std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string_view>;
+
+// Turns what a client said into an InferRequest, whatever the protocol, with every check that the
+// node relies on. Failures are kInvalidArgument (kUnimplemented for what Duly does not have) and
+// say where and what was expected: "input 'image': shape [2,28]: expected [-1,1,28,28]".
+class InferRequestBuilder {
+ public:
+  // An input whose name, type and shape agree with the model; its data is still to come.
+  struct Input {
+    std::size_t index = 0;  // into the spec's inputs
+    const TensorSpec* spec = nullptr;
+    std::int64_t elements = 0;
+    std::size_t bytes = 0;  // 0 for kBytes
+  };
+
+  // The node is asked for applications only. The model must be ready to serve.
+  InferRequestBuilder(std::shared_ptr<const ServedModel> model, const Node& node);
+
+  Result<Input> AddInput(std::string_view name, std::string_view datatype, Shape shape);
+  // Data in the protocol's binary form (Tensor): checks the size, the lengths of kBytes elements
+  // and the values of kBool ones. Keeps the buffer, or a copy where it is misaligned for its type.
+  Status SetData(const Input& input, Buffer data);
+
+  // An output that the client wants; without any it gets all. Returns its place in the spec.
+  Result<std::uint32_t> AddOutput(std::string_view name);
+
+  // timeout, slo_us, priority, application, min_accuracy, variant, duly_report; sequence parameters
+  // are refused, names that Duly does not know are left alone.
+  Status SetParameter(std::string_view name, const ParameterValue& value);
+
+  // Whether the client asked where and how its answer came about.
+  bool report() const { return report_; }
+  const ModelSpec& spec() const { return request_.model->spec; }
+
+  // Checks what can be seen only at the end. Leaves the builder empty.
+  Result<InferRequest> Finish();
+
+ private:
+  Status CheckShape(const TensorSpec& spec, const Shape& shape);
+
+  const Node& node_;
+  InferRequest request_;  // inputs by place in the spec until Finish
+  std::vector<bool> has_data_;
+  bool has_rows_ = false;
+  bool report_ = false;
+};
+
+}  // namespace duly

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "runtime/node.h"
+
+namespace duly::testing {
+
+// A node without an engine: a test says how requests are answered.
+// Threading: as Node; the settings are made before the first request.
+class FakeNode : public Node {
+ public:
+  explicit FakeNode(std::vector<ModelSpec> models);
+  ~FakeNode() override;
+
+  // Answers each request before Submit returns; the default is Echo.
+  void AnswerWith(std::function<InferResponse(const InferRequest&)> answer);
+  // Keeps requests until they are released or cancelled.
+  void HoldRequests();
+  // Answers the oldest held request with what AnswerWith was given, on the calling thread; false
+  // when there is none.
+  bool ReleaseOne();
+  std::size_t held() const;
+  std::size_t cancelled() const;
+
+  // Outputs are the inputs, by place, sharing their memory.
+  static InferResponse Echo(const InferRequest& request);
+
+  std::shared_ptr<const ServedModel> FindModel(std::string_view name,
+                                               std::int64_t version) const override;
+  std::vector<std::shared_ptr<const ServedModel>> Models() const override;
+  ApplicationIndex FindApplication(std::string_view name, const ServedModel& model) const override;
+  RequestId Submit(InferRequest request, ResponseHandle response) override;
+  void Cancel(RequestId id) override;
+  void Drain() override;
+  std::size_t LiveRequests() const override;
+  EngineStats Stats() const override { return stats; }
+  const EngineConfig& config() const override { return engine_config; }
+  TimePoint Now() const override { return TimePoint(std::chrono::seconds(100)); }
+
+  // What Stats() and config() give.
+  EngineStats stats;
+  EngineConfig engine_config;
+
+ private:
+  struct Held {
+    InferRequest request;
+    ResponseHandle response;
+  };
+
+  std::vector<std::shared_ptr<const ServedModel>> models_;
+  std::function<InferResponse(const InferRequest&)> answer_ = Echo;
+  mutable Mutex mutex_;
+  bool hold_ DULY_GUARDED_BY(mutex_) = false;
+  bool draining_ DULY_GUARDED_BY(mutex_) = false;
+  std::uint64_t next_sequence_ DULY_GUARDED_BY(mutex_) = 1;
+  std::size_t cancelled_ DULY_GUARDED_BY(mutex_) = 0;
+  std::map<std::uint64_t, Held> held_ DULY_GUARDED_BY(mutex_);
+};
+
+// A model whose outputs are its inputs: tensor "in<i>" comes back as "out<i>".
+ModelSpec EchoModel(std::string name, std::uint32_t max_rows,
+                    const std::vector<std::pair<DataType, Shape>>& tensors);
+// The models that the HTTP tests and their test server share: "copy" (FP32 [-1], no batching), one
+// "copy_<TYPE>" per data type, "image" (FP32 [-1,3,2,2], up to 8 rows), "two" (FP32 and INT32, up
+// to 8 rows), "large" (FP32 [1,3,224,224]).
+std::vector<ModelSpec> TestModels();
+
+}  // namespace duly::testing
