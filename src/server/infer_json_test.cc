@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "server/fake_node_test_util.h"
 #include "server/outcome_codes.h"
-#include "server/testing/fake_node.h"
 
 namespace duly {
 namespace {
@@ -31,19 +31,18 @@ Buffer PaddedCopy(std::string_view text) {
 }
 
 std::vector<ModelSpec> Models() {
-  std::vector<ModelSpec> models = testing::TestModels();
-  ModelSpec optional =
-      testing::EchoModel("optional", 0, {{DataType::kFp32, {2}}, {DataType::kFp32, {2}}});
+  std::vector<ModelSpec> models = TestModels();
+  ModelSpec optional = EchoModel("optional", 0, {{DataType::kFp32, {2}}, {DataType::kFp32, {2}}});
   optional.inputs[1].optional = true;
   models.push_back(optional);
-  ModelSpec variants = testing::EchoModel("variants", 0, {{DataType::kFp32, {-1}}});
+  ModelSpec variants = EchoModel("variants", 0, {{DataType::kFp32, {-1}}});
   variants.variants[0].name = "s";
   variants.variants[0].accuracy_pct = 90;
   variants.variants.push_back(variants.variants[0]);
   variants.variants[1].name = "m";
   variants.variants[1].accuracy_pct = 93.5;
   models.push_back(variants);
-  ModelSpec stubborn = testing::EchoModel("stubborn", 0, {{DataType::kFp32, {-1}}});
+  ModelSpec stubborn = EchoModel("stubborn", 0, {{DataType::kFp32, {-1}}});
   stubborn.dynamic_batching.emplace().allow_timeout_override = false;
   models.push_back(stubborn);
   return models;
@@ -66,7 +65,7 @@ class InferJson : public ::testing::Test {
   std::string Echo(std::string_view model, std::string_view body) {
     Result<InferCall> call = Decode(model, body);
     if (!call) return call.error().ToString();
-    const InferResponse response = testing::FakeNode::Echo(call->request);
+    const InferResponse response = FakeNode::Echo(call->request);
     std::string out;
     std::vector<std::span<const std::byte>> binary;
     const Status status = EncodeInferReply(call->format, response, out, binary);
@@ -77,7 +76,7 @@ class InferJson : public ::testing::Test {
     return out;
   }
 
-  testing::FakeNode node_{Models()};
+  FakeNode node_{Models()};
   InferDecoder decoder_;
 };
 
@@ -325,8 +324,8 @@ TEST_F(InferJson, BadRequestsAreRefusedWithTheirPlace) {
 }
 
 TEST_F(InferJson, ShapesWhoseProductOverflowsAreRefused) {
-  const testing::FakeNode node({testing::EchoModel("free", 0, {{DataType::kFp32, {-1, -1, -1}}}),
-                                testing::EchoModel("text", 0, {{DataType::kBytes, {-1, -1}}})});
+  const FakeNode node({EchoModel("free", 0, {{DataType::kFp32, {-1, -1, -1}}}),
+                       EchoModel("text", 0, {{DataType::kBytes, {-1, -1}}})});
   const auto failure = [&](std::string_view model, const std::string& body) {
     Result<InferCall> call =
         decoder_.Decode(node.FindModel(model, -1), node, PaddedCopy(body), body.size());
@@ -577,7 +576,7 @@ TEST_F(InferJson, WhatJsonCannotSayIsRefusedInAnswers) {
   ASSERT_TRUE(call);
   for (const float value :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    InferResponse response = testing::FakeNode::Echo(call->request);
+    InferResponse response = FakeNode::Echo(call->request);
     response.outputs[0].data = Buffer::CopyOf(std::as_bytes(std::span(&value, 1)));
     std::string out;
     std::vector<std::span<const std::byte>> binary;
@@ -592,7 +591,7 @@ TEST_F(InferJson, WhatJsonCannotSayIsRefusedInAnswers) {
   std::string out;
   std::vector<std::span<const std::byte>> binary;
   const Status status =
-      EncodeInferReply(bytes->format, testing::FakeNode::Echo(bytes->request), out, binary);
+      EncodeInferReply(bytes->format, FakeNode::Echo(bytes->request), out, binary);
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("not UTF-8"));
 }

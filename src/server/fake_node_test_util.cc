@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/testing/fake_node.h"
+#include "server/fake_node_test_util.h"
 
 #include <algorithm>
 #include <cctype>
 #include <utility>
 
-namespace duly::testing {
+namespace duly {
 
 FakeNode::FakeNode(std::vector<ModelSpec> models) {
   for (ModelSpec& spec : models) {
@@ -178,4 +178,4 @@ std::vector<ModelSpec> TestModels() {
   return models;
 }
 
-}  // namespace duly::testing
+}  // namespace duly

@@ -12,7 +12,7 @@
 #include "base/mutex.h"
 #include "runtime/node.h"
 
-namespace duly::testing {
+namespace duly {
 
 // A node without an engine: a test says how requests are answered.
 // Threading: as Node; the settings are made before the first request.
@@ -74,4 +74,4 @@ ModelSpec EchoModel(std::string name, std::uint32_t max_rows,
 // to 8 rows), "large" (FP32 [1,3,224,224]).
 std::vector<ModelSpec> TestModels();
 
-}  // namespace duly::testing
+}  // namespace duly
