@@ -16,6 +16,7 @@ BUILD = cmake --build --preset $(1) --parallel $(JOBS)
 
 empty :=
 space := $(empty) $(empty)
+PARTS_PATTERN = $(subst $(space),|,$(strip $(PARTS)))
 
 .DEFAULT_GOAL := all
 .PHONY: all setup build demo test lint tidy bench install clean help
@@ -37,9 +38,10 @@ demo: build ## serve real models under three loads and two policies; prints one 
 test: ## build and run every test (PRESET=dev, PARTS=, SKIP=)
 	scripts/setup.sh build test models
 	@$(call CONFIGURE,$(PRESET))
-	$(call BUILD,$(PRESET)) $(if $(PARTS),--target $(PARTS:%=%_test))
+	$(call BUILD,$(PRESET)) $(if $(PARTS),--target $$(ninja -C build/$(PRESET) -t targets all | \
+	  sed -nE 's/^(duly_($(PARTS_PATTERN))|($(PARTS_PATTERN))_test): phony$$/\1/p'))
 	ctest --preset $(PRESET) --parallel $(JOBS) --no-tests=error \
-	  $(if $(PARTS),-L '^($(subst $(space),|,$(strip $(PARTS))))$$') $(if $(SKIP),-LE '$(SKIP)') \
+	  $(if $(PARTS),-L '^($(PARTS_PATTERN))$$') $(if $(SKIP),-LE '$(SKIP)') \
 	  --output-junit $(CURDIR)/build/$(PRESET)/junit.xml
 
 lint: ## include direction, clocks, sleeps, chance, layout (tools/lint)

@@ -11,6 +11,9 @@ find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
+if(POLICY CMP0144)
+  cmake_policy(SET CMP0144 NEW)  # ONNXRUNTIME_ROOT means what it says
+endif()
 find_package(ONNXRuntime REQUIRED)
 
 if(ONNXRuntime_IS_BUNDLED)

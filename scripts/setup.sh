@@ -10,7 +10,8 @@
 #     models   the same environment, and the models that are fetched and converted
 #     lint     clang, clang-format, clang-tidy
 #
-#   ONNXRUNTIME_ROOT=DIR   use this installation (DIR/include, DIR/lib) instead of getting one
+#   ONNXRUNTIME_ROOT=DIR     use this installation (DIR/include, DIR/lib) instead of getting one
+#   DULY_ONNXRUNTIME=wheel   unpack the pinned library into .deps/ although the distribution has one
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -44,6 +45,7 @@ headers_suite=
 case $distribution in
   debian-12) headers_suite=trixie ;;
   ubuntu-24.*) headers_suite=resolute ;;
+  *) if [[ ${DULY_ONNXRUNTIME:-} == wheel ]]; then headers_suite=$suite; fi ;;
 esac
 
 build_packages() {
@@ -78,7 +80,7 @@ install_packages() {
     fi
   fi
   say "installing ${#missing[@]} packages with apt: ${missing[*]}"
-  apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+  apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300)
   # Package lists that are there are tried first; fetching them again is the slower way.
   quietly "${apt[@]}" install -y --no-install-recommends "${missing[@]}" 2>/dev/null && return 0
   quietly "${apt[@]}" update || die "apt-get update failed"

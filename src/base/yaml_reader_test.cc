@@ -181,7 +181,8 @@ TEST(YamlReader, FilesThatAreNotOneMapAreNotRead) {
   EXPECT_EQ(FaultsOf("a: 1\n---\nb: 1\n", never),
             "f.yaml:3:1: a second document: expected one document per file");
   EXPECT_EQ(FaultsOf("a: [1, 2\nb: 3\n", never).substr(0, 18), "f.yaml:2:2: not YA");
-  EXPECT_EQ(FaultsOf("a: *x\n", never),
+  // Newer versions of the parser add the name.
+  EXPECT_EQ(FaultsOf("a: *x\n", never).substr(0, 58),
             "f.yaml:1:4: not YAML: the referenced anchor is not defined");
 }
 
