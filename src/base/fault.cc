@@ -16,6 +16,10 @@ std::string Fault::ToString() const {
   if (!text.empty()) text += ": ";
   text += what;
   if (!expected.empty()) text += ": expected " + expected;
+  // Names and values come from the file: one fault stays one line, and no terminal is steered.
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
   return text;
 }
 

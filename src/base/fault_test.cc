@@ -16,6 +16,11 @@ TEST(Faults, ListsEveryFaultWithItsPlace) {
             "b.yaml: the file is empty");
 }
 
+TEST(Fault, StaysOnOneLine) {
+  EXPECT_EQ((Fault{"a\n.yaml", 1, 2, "unknown key 'x\x1b[31m'", "one of: \ty"}).ToString(),
+            "a?.yaml:1:2: unknown key 'x?[31m': expected one of: ?y");
+}
+
 TEST(Faults, SortByPlaceAndKeepTheOrderWithinOne) {
   Faults faults;
   faults.Add({"b.yaml", 1, 1, "fourth", ""});

@@ -48,14 +48,10 @@ namespace {
 using internal::YamlNode;
 using internal::YamlSource;
 
-// As it may stand in a message of one line.
+// As much of it as a message bears.
 std::string Quoted(std::string_view text) {
   constexpr std::size_t kMaxShown = 60;
-  std::string quoted = "'";
-  for (char c : text.substr(0, kMaxShown)) {
-    quoted += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  }
-  return quoted + (text.size() > kMaxShown ? "...'" : "'");
+  return fmt::format("'{}{}'", text.substr(0, kMaxShown), text.size() > kMaxShown ? "..." : "");
 }
 
 // Own tree instead of YAML::Node: keys and values keep their places, duplicate keys are seen, and
@@ -351,6 +347,14 @@ std::vector<YamlValue> YamlValue::AsList() const {
   return items;
 }
 
+std::vector<YamlValue> YamlValue::AsNonEmptyList() const {
+  std::vector<YamlValue> items = AsList();
+  if (items.empty() && node_ != nullptr && node_->kind == YamlNode::Kind::kList) {
+    Fail(fmt::format("{} is empty", name_), "at least one element");
+  }
+  return items;
+}
+
 YamlMap YamlValue::AsMap() const {
   if (is_map()) {
     return YamlMap(node_, source_, place_);
@@ -398,8 +402,10 @@ YamlValue YamlMap::At(std::size_t index) {
   const YamlNode::Entry& entry = node_->entries[index];
   // The parser places a value that is not written behind the next token.
   const bool nothing = entry.value->kind == YamlNode::Kind::kNothing;
-  return YamlValue(entry.value.get(), source_, entry.key,
-                   nothing ? entry.key_place : entry.value->place, YamlValue::Need::kRequired);
+  YamlValue value(entry.value.get(), source_, entry.key,
+                  nothing ? entry.key_place : entry.value->place, YamlValue::Need::kRequired);
+  value.key_place_ = entry.key_place;
+  return value;
 }
 
 std::vector<std::pair<std::string, YamlValue>> YamlMap::Rest() {

@@ -45,6 +45,8 @@ class YamlValue {
   const std::string& name() const { return name_; }
   // Of the value; of the map that should have it when it is absent.
   const Place& place() const { return place_; }
+  // Of its key; that of the value where it has none.
+  const Place& key_place() const { return key_place_; }
   void Fail(std::string what, std::string expected) const;
 
   // Not empty, without control characters.
@@ -74,6 +76,7 @@ class YamlValue {
   }
   // Empty when there is nothing to read.
   std::vector<YamlValue> AsList() const;
+  std::vector<YamlValue> AsNonEmptyList() const;
   // A map without entries when there is nothing to read: reading on is safe, and adds no faults.
   YamlMap AsMap() const;
 
@@ -89,6 +92,7 @@ class YamlValue {
         source_(source),
         name_(std::move(name)),
         place_(std::move(place)),
+        key_place_(place_),
         need_(need) {}
 
   // The text of a scalar, or nothing after Mismatch(expected).
@@ -100,6 +104,7 @@ class YamlValue {
   internal::YamlSource* source_;
   std::string name_;
   Place place_;
+  Place key_place_;
   Need need_;
 };
 

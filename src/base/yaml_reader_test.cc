@@ -5,7 +5,7 @@
 
 #include <chrono>
 
-#include "base/testing/temp_folder.h"
+#include "base/temp_folder_test_util.h"
 
 namespace duly {
 namespace {
@@ -134,6 +134,9 @@ TEST(YamlReader, ValuesOfAnotherKindSayWhatTheyAre) {
             "f.yaml:1:6: key is a list: expected text of one line");
   EXPECT_EQ(FaultsOfValue("{a: 1}", [](V v) { v.AsList(); }),
             "f.yaml:1:6: key is a map: expected a list");
+  EXPECT_EQ(FaultsOfValue("[]", [](V v) { v.AsNonEmptyList(); }),
+            "f.yaml:1:6: key is empty: expected at least one element");
+  EXPECT_EQ(FaultsOfValue("[]", [](V v) { v.AsList(); }), "");
   EXPECT_EQ(FaultsOfValue("7", [](V v) { v.AsMap(); }), "f.yaml:1:6: key is '7': expected a map");
   EXPECT_EQ(FaultsOfValue("[a, [b]]",
                           [](V v) {

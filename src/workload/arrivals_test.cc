@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "base/testing/temp_folder.h"
+#include "base/temp_folder_test_util.h"
 
 namespace duly::workload {
 namespace {

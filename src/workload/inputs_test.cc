@@ -8,7 +8,7 @@
 #include <cstring>
 #include <limits>
 
-#include "base/testing/temp_folder.h"
+#include "base/temp_folder_test_util.h"
 
 namespace duly::workload {
 namespace {

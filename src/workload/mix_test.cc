@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/testing/temp_folder.h"
+#include "base/temp_folder_test_util.h"
 
 namespace duly::workload {
 namespace {

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "repository/node_config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string_view>
+
+#include "base/closest_name.h"
+#include "base/yaml_reader.h"
+
+namespace duly {
+namespace {
+
+constexpr std::uint32_t kMaxSlots = 1024;
+constexpr std::uint32_t kMaxThreads = 1024;
+constexpr std::uint32_t kMaxCore = 65535;
+constexpr std::uint32_t kMaxQueueRequests = 1'000'000;
+constexpr double kMaxNoise = 10;
+
+template <typename Range, typename Name>
+std::vector<std::string_view> NamesOf(const Range& range, Name name) {
+  std::vector<std::string_view> names;
+  for (const auto& element : range) names.push_back(std::invoke(name, element));
+  return names;
+}
+
+// A name that nothing before has.
+std::string ReadNewName(YamlMap& map, const std::vector<std::string_view>& taken) {
+  const YamlValue value = map.Required("name");
+  std::string name = value.AsText().value_or("");
+  if (!name.empty() && std::find(taken.begin(), taken.end(), name) != taken.end()) {
+    value.Fail(fmt::format("name '{}' is given again", name), "each name once");
+  }
+  return name;
+}
+
+// Which device has a core, for all devices together.
+using CoreOwners = std::map<std::uint32_t, std::string>;
+
+void ReadCores(const YamlValue& value, DeviceSpec& device, CoreOwners& owners) {
+  const std::vector<YamlValue> items = value.AsNonEmptyList();
+  for (const YamlValue& item : items) {
+    const std::optional<std::uint32_t> core = item.AsCount(0, kMaxCore);
+    if (!core) continue;
+    const auto [owner, is_new] = owners.emplace(*core, device.name);
+    if (is_new) {
+      device.cores.push_back(*core);
+    } else {
+      item.Fail(fmt::format("core {} is given to device '{}' already", *core, owner->second),
+                "each core once");
+    }
+  }
+}
+
+DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& before,
+                      CoreOwners& owners) {
+  DeviceSpec device;
+  YamlMap map = value.AsMap();
+  device.name = ReadNewName(map, NamesOf(before, &DeviceSpec::name));
+  const std::optional<DeviceKind> kind = map.Required("kind").AsChoice<DeviceKind>(
+      {{"cpu", DeviceKind::kCpu}, {"emulated", DeviceKind::kEmulated}});
+  device.kind = kind.value_or(DeviceKind::kCpu);
+  const YamlValue slots = map["slots"];
+  device.slots = slots.AsCount(1, kMaxSlots).value_or(0);
+  const YamlValue threads = map["threads"];
+  device.threads_per_slot = threads.AsCount(1, kMaxThreads).value_or(1);
+  const YamlValue cores = map["cores"];
+  ReadCores(cores, device, owners);
+
+  const YamlValue noise = map["noise_cv"];
+  device.noise_cv = noise.AsNumber(0, kMaxNoise).value_or(0);
+  const YamlValue seed = map["seed"];
+  device.seed = static_cast<std::uint64_t>(
+      seed.AsInteger(0, std::numeric_limits<std::int64_t>::max()).value_or(1));
+  const YamlValue compute = map["compute"];
+  device.compute = compute.AsBool().value_or(false);
+  if (kind == DeviceKind::kEmulated) {
+    device.profile_file = map.Required("profile").AsFile().value_or("");
+    for (const YamlValue* computing : {&threads, &cores}) {
+      if (!computing->present() || device.compute) continue;
+      computing->Fail(
+          fmt::format("'{}' of an emulated device that computes nothing", computing->name()),
+          "compute: true beside it, or no such key");
+    }
+  } else {
+    const YamlValue profile = map["profile"];
+    for (const YamlValue* emulated : {&profile, &noise, &seed, &compute}) {
+      if (!emulated->present() || !kind) continue;
+      emulated->Fail(fmt::format("'{}' of a device of kind cpu", emulated->name()),
+                     "kind: emulated, or no such key");
+    }
+  }
+
+  const std::uint64_t runnable =
+      std::uint64_t{std::max(device.slots, 1u)} * device.threads_per_slot;
+  if (!device.cores.empty() && runnable > device.cores.size()) {
+    (slots.present() ? slots : threads)
+        .Fail(fmt::format("device '{}' runs {} x {} threads at once on {} cores", device.name,
+                          std::max(device.slots, 1u), device.threads_per_slot, device.cores.size()),
+              "slots x threads up to the number of cores");
+  }
+  return device;
+}
+
+void ReadApplication(const YamlValue& value, NodeConfig& config) {
+  ApplicationSpec application;
+  NodeConfig::ApplicationPlaces places;
+  YamlMap map = value.AsMap();
+  application.name = ReadNewName(map, NamesOf(config.applications, &ApplicationSpec::name));
+  const YamlValue model = map.Required("model");
+  application.model = model.AsText().value_or("");
+  places.model = model.place();
+  application.slo = map["slo"].AsPositiveDuration();
+  application.timeout = map["timeout"].AsPositiveDuration();
+  application.weight = map["weight"].AsPositiveNumber().value_or(1);
+  std::initializer_list<std::pair<std::string_view, OnMiss>> on_miss{
+      {ToString(OnMiss::kRefuse), OnMiss::kRefuse},
+      {ToString(OnMiss::kServeLate), OnMiss::kServeLate},
+      {ToString(OnMiss::kDegrade), OnMiss::kDegrade}};
+  application.on_miss = map["on_miss"].AsChoice(on_miss).value_or(OnMiss::kRefuse);
+  const YamlValue min_accuracy = map["min_accuracy"];
+  application.min_accuracy_pct = min_accuracy.AsNumber(0, 100);
+  places.min_accuracy = min_accuracy.place();
+  application.rate_per_s = map["rate"].AsRate().value_or(0);
+  config.applications.push_back(std::move(application));
+  config.application_places.push_back(std::move(places));
+}
+
+void ReadPlacement(const YamlValue& value, const std::string& model, NodeConfig& config) {
+  Placement placement{.model = model, .devices = {}, .place = value.key_place()};
+  const std::vector<std::string_view> known = NamesOf(config.devices, &DeviceSpec::name);
+  const std::vector<YamlValue> items = value.AsNonEmptyList();
+  for (const YamlValue& item : items) {
+    const std::optional<std::string> device = item.AsText();
+    if (!device) continue;
+    if (std::find(known.begin(), known.end(), *device) == known.end()) {
+      item.Fail(fmt::format("there is no device '{}'", *device),
+                fmt::format("one of: {}", fmt::join(known, ", ")));
+    } else if (std::find(placement.devices.begin(), placement.devices.end(), *device) !=
+               placement.devices.end()) {
+      item.Fail(fmt::format("device '{}' is given again", *device), "each device once");
+    }
+    placement.devices.push_back(*device);
+  }
+  config.placement.push_back(std::move(placement));
+}
+
+void ReadPolicy(const YamlValue& value, PolicyConfig& policy) {
+  if (!value.present()) return;
+  YamlMap map = value.AsMap();
+  const YamlValue name = map.Required("name");
+  policy.name = name.AsText().value_or("");
+  policy.place = name.place();
+  for (const auto& [key, option] : map.Rest()) {
+    const std::optional<std::string> text = option.AsText();
+    if (text) policy.options.push_back({key, *text, option.key_place(), option.place()});
+  }
+}
+
+void ReadRoot(YamlMap& root, NodeConfig& config) {
+  const YamlValue devices = root["devices"];
+  if (devices.present()) {
+    config.devices.clear();
+    CoreOwners owners;
+    const std::vector<YamlValue> items = devices.AsNonEmptyList();
+    for (const YamlValue& item : items) {
+      config.devices.push_back(ReadDevice(item, config.devices, owners));
+    }
+  }
+  const std::vector<YamlValue> applications = root["applications"].AsList();
+  for (const YamlValue& item : applications) ReadApplication(item, config);
+  YamlMap placement = root["placement"].AsMap();
+  for (const auto& [model, value] : placement.Rest()) ReadPlacement(value, model, config);
+  ReadPolicy(root["policy"], config.policy);
+  YamlMap limits = root["limits"].AsMap();
+  config.limits.queue_requests =
+      limits["queue_requests"].AsCount(1, kMaxQueueRequests).value_or(config.limits.queue_requests);
+  config.limits.body_bytes = limits["body"].AsSize().value_or(config.limits.body_bytes);
+}
+
+std::string UnknownModel(const std::string& name, const std::vector<std::string_view>& known) {
+  std::string what = fmt::format("there is no model '{}'", name);
+  const std::string_view closest = ClosestName(name, known);
+  if (!closest.empty()) what += fmt::format(" (did you mean '{}'?)", closest);
+  return what;
+}
+
+}  // namespace
+
+DeviceSpec DefaultDevice() {
+  DeviceSpec device;
+  device.name = "cpu";
+  return device;
+}
+
+NodeConfig ParseNodeConfig(const std::string& text, const std::string& file, Faults& faults) {
+  NodeConfig config;
+  config.file = file;
+  ReadYaml(text, file, faults, [&](YamlMap& root) { ReadRoot(root, config); });
+  return config;
+}
+
+NodeConfig LoadNodeConfig(const std::string& file, Faults& faults) {
+  NodeConfig config;
+  config.file = file;
+  LoadYaml(file, faults, [&](YamlMap& root) { ReadRoot(root, config); });
+  return config;
+}
+
+void CheckAgainstModels(const NodeConfig& config, std::span<const ModelSpec> models,
+                        Faults& all_faults) {
+  Faults faults;
+  std::vector<std::string_view> known = NamesOf(models, &ModelSpec::name);
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+  const std::string expected = fmt::format("one of: {}", fmt::join(known, ", "));
+  const auto is_known = [&](const std::string& name) {
+    return std::find(known.begin(), known.end(), name) != known.end();
+  };
+  for (const Placement& placement : config.placement) {
+    if (is_known(placement.model)) continue;
+    faults.Add(placement.place, UnknownModel(placement.model, known), expected);
+  }
+  for (std::size_t i = 0; i < config.applications.size(); ++i) {
+    const ApplicationSpec& application = config.applications[i];
+    const NodeConfig::ApplicationPlaces& places = config.application_places[i];
+    if (!is_known(application.model)) {
+      faults.Add(places.model, UnknownModel(application.model, known), expected);
+      continue;
+    }
+    if (!application.min_accuracy_pct) continue;
+    for (const ModelSpec& model : models) {
+      if (model.name != application.model) continue;
+      const VariantSpec* best = nullptr;
+      for (const VariantSpec& variant : model.variants) {
+        if (!variant.accuracy_pct) continue;
+        if (best == nullptr || *variant.accuracy_pct > *best->accuracy_pct) best = &variant;
+      }
+      if (best == nullptr) {
+        faults.Add(places.min_accuracy,
+                   fmt::format("min_accuracy is {}, and no variant of '{}' states its accuracy",
+                               *application.min_accuracy_pct, model.name),
+                   "an accuracy in the model's duly.yaml");
+        break;
+      }
+      if (*best->accuracy_pct >= *application.min_accuracy_pct) continue;
+      faults.Add(places.min_accuracy,
+                 fmt::format("min_accuracy is {}, which no variant of '{}' reaches",
+                             *application.min_accuracy_pct, model.name),
+                 fmt::format("at most {}, the accuracy of '{}'", *best->accuracy_pct, best->name));
+      break;
+    }
+  }
+  faults.Sort();
+  all_faults.Append(std::move(faults));
+}
+
+}  // namespace duly

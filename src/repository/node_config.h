@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/fault.h"
+#include "model/model_spec.h"
+
+namespace duly {
+
+// One option of a policy, checked by the policy that gets it.
+struct PolicyOption {
+  std::string key;
+  std::string value;
+  Place key_place;
+  Place value_place;
+};
+
+struct PolicyConfig {
+  std::string name = "edf";
+  Place place;
+  std::vector<PolicyOption> options;  // in the order of the file
+};
+
+struct NodeLimits {
+  std::uint32_t queue_requests = 1024;                 // waiting in the node
+  std::uint64_t body_bytes = std::uint64_t{64} << 20;  // of one request
+};
+
+// Models that run on some devices only; the others run on every device.
+struct Placement {
+  std::string model;
+  std::vector<std::string> devices;
+  Place place;
+};
+
+// A CPU device named "cpu", with what the machine allows (platform/cpu_budget.h).
+DeviceSpec DefaultDevice();
+
+// The configuration of a node (`duly serve --config FILE`). Paths in it are relative to the file.
+// Its default is DefaultDevice() and no application.
+//
+//   devices:
+//     - {name: cpu, kind: cpu, slots: 2, threads: 1, cores: [0, 1]}
+//     - {name: gpu0, kind: emulated, profile: jetson.yaml, slots: 1, noise_cv: 0.05, seed: 7,
+//        compute: true}
+//   applications:
+//     - {name: detector, model: efficientnet-lite, slo: 100ms, timeout: 1s, weight: 2,
+//        on_miss: degrade, min_accuracy: 75, rate: 20/s}
+//   placement:
+//     fashion: [cpu]
+//   policy: {name: edf}
+//   limits: {queue_requests: 1024, body: 64MiB}
+struct NodeConfig {
+  std::string file;  // empty for the default
+  std::vector<DeviceSpec> devices{DefaultDevice()};
+  std::vector<ApplicationSpec> applications;
+  struct ApplicationPlaces {
+    Place model;
+    Place min_accuracy;
+  };
+  std::vector<ApplicationPlaces> application_places;  // of applications, in their order
+  std::vector<Placement> placement;
+  PolicyConfig policy;
+  NodeLimits limits;
+};
+
+// Everything that the file alone shows wrong is added to `faults`.
+NodeConfig ParseNodeConfig(const std::string& text, const std::string& file, Faults& faults);
+NodeConfig LoadNodeConfig(const std::string& file, Faults& faults);
+
+// What shows only beside the models: applications and placements of models that are not there, and
+// accuracies that no variant reaches.
+void CheckAgainstModels(const NodeConfig& config, std::span<const ModelSpec> models,
+                        Faults& faults);
+
+}  // namespace duly
