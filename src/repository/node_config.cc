@@ -133,7 +133,7 @@ void ReadApplication(const YamlValue& value, NodeConfig& config) {
 }
 
 void ReadPlacement(const YamlValue& value, const std::string& model, NodeConfig& config) {
-  Placement placement{.model = model, .devices = {}, .place = value.key_place()};
+  ModelPlacement placement{.model = model, .devices = {}, .place = value.key_place()};
   const std::vector<std::string_view> known = NamesOf(config.devices, &DeviceSpec::name);
   const std::vector<YamlValue> items = value.AsNonEmptyList();
   for (const YamlValue& item : items) {
@@ -222,7 +222,7 @@ void CheckAgainstModels(const NodeConfig& config, std::span<const ModelSpec> mod
   const auto is_known = [&](const std::string& name) {
     return std::find(known.begin(), known.end(), name) != known.end();
   };
-  for (const Placement& placement : config.placement) {
+  for (const ModelPlacement& placement : config.placement) {
     if (is_known(placement.model)) continue;
     faults.Add(placement.place, UnknownModel(placement.model, known), expected);
   }

@@ -32,7 +32,7 @@ struct NodeLimits {
 };
 
 // Models that run on some devices only; the others run on every device.
-struct Placement {
+struct ModelPlacement {
   std::string model;
   std::vector<std::string> devices;
   Place place;
@@ -64,7 +64,7 @@ struct NodeConfig {
     Place min_accuracy;
   };
   std::vector<ApplicationPlaces> application_places;  // of applications, in their order
-  std::vector<Placement> placement;
+  std::vector<ModelPlacement> placement;
   PolicyConfig policy;
   NodeLimits limits;
 };
