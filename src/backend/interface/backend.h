@@ -16,8 +16,9 @@ namespace duly {
 
 // One request's part in a run: inputs in, outputs or a failure out.
 struct RunItem {
-  // By reference to the request; every input of the model that is not optional is there, names,
-  // types and shapes have been checked against the model's specs.
+  // By reference to the request; every input of the model that is not optional is there, in the
+  // order of LoadedVariant::inputs(); names, types, shapes and sizes have been checked against
+  // these specs.
   std::span<const Tensor> inputs;
   std::uint32_t rows = 1;
   // Indices into LoadedVariant::outputs(); empty means all, in that order.
@@ -39,7 +40,8 @@ class LoadedVariant {
  public:
   virtual ~LoadedVariant() = default;
 
-  // Types and shapes as the file has them, with the leading row dimension where it batches.
+  // Those of the model's configuration in its order, where it lists them, else those of the file.
+  // Shapes are the narrower of both, with the leading row dimension (-1) where the model batches.
   virtual const std::vector<TensorSpec>& inputs() const = 0;
   virtual const std::vector<TensorSpec>& outputs() const = 0;
 

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/onnxruntime/onnxruntime_backend.h"
+
+#include <fmt/ranges.h>
+#include <onnxruntime_cxx_api.h>
+#include <onnxruntime_session_options_config_keys.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "backend/common/batch.h"
+#include "backend/common/monotonic.h"
+#include "backend/onnxruntime/library.h"
+#include "backend/onnxruntime/specs.h"
+#include "backend/onnxruntime/strings.h"
+
+namespace duly {
+namespace {
+
+using onnx::BatchOutput;
+using onnx::Library;
+using onnx::Scratch;
+
+constexpr std::uint32_t kNotWanted = std::numeric_limits<std::uint32_t>::max();
+
+// Refers to the library's memory for an output, and keeps it there.
+struct OwnedValue {
+  std::shared_ptr<Library> library;  // destroyed last
+  Ort::Value value;
+};
+
+class ScratchLease {
+ public:
+  explicit ScratchLease(Library& library) : library_(library), scratch_(library.TakeScratch()) {}
+  ~ScratchLease() { library_.ReturnScratch(std::move(scratch_)); }
+  ScratchLease(const ScratchLease&) = delete;
+  ScratchLease& operator=(const ScratchLease&) = delete;
+  Scratch& operator*() { return *scratch_; }
+
+ private:
+  Library& library_;
+  std::unique_ptr<Scratch> scratch_;
+};
+
+// Clients may send any byte as a BOOL, but kernels count on 0 and 1.
+bool HasOddBool(std::span<const std::byte> data) {
+  std::byte all{0};
+  for (const std::byte b : data) all |= b;
+  return all > std::byte{1};
+}
+
+// Whether the library may read the tensor where it lies. A tensor cut out of a message may begin
+// anywhere.
+bool UsableInPlace(const Tensor& tensor) {
+  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data.data().data());
+  return address % ElementSize(tensor.type) == 0 &&
+         !(tensor.type == DataType::kBool && HasOddBool(tensor.data.data()));
+}
+
+class OnnxVariant final : public LoadedVariant {
+ public:
+  OnnxVariant(std::shared_ptr<Library> library, Ort::Session session, onnx::VariantSpecs specs,
+              std::string file, std::uint32_t max_rows)
+      : library_(std::move(library)),
+        session_(std::move(session)),
+        specs_(std::move(specs)),
+        file_(std::move(file)),
+        max_rows_(max_rows) {}
+
+  const std::vector<TensorSpec>& inputs() const override { return specs_.inputs; }
+  const std::vector<TensorSpec>& outputs() const override { return specs_.outputs; }
+
+  Status Run(std::span<RunItem> items, RunTimes& times) override {
+    ClearOutputs(items);
+    Status status;
+    try {
+      status = RunOrThrow(items, times);
+    } catch (const Ort::Exception& e) {
+      // The shapes that were sent do not suit the model, although its specs allow them.
+      const bool callers_fault = e.GetOrtErrorCode() == ORT_INVALID_ARGUMENT;
+      status =
+          Status(callers_fault ? StatusCode::kInvalidArgument : StatusCode::kInternal, e.what());
+    } catch (const std::exception& e) {
+      status = Status(StatusCode::kInternal, e.what());
+    }
+    if (!status.ok()) ClearOutputs(items);
+    return status.WithContext(file_);
+  }
+
+ private:
+  Status RunOrThrow(std::span<RunItem> items, RunTimes& times) {
+    const Duration start = MonotonicNow();
+    const Result<std::uint32_t> rows =
+        CheckBatch(items, specs_.inputs, specs_.outputs.size(), max_rows_);
+    if (!rows) return rows.error();
+    ScratchLease lease(*library_);
+    Scratch& scratch = *lease;
+    for (std::size_t k = 0; k < specs_.inputs.size(); ++k) {
+      if (Status status = AddInput(items, k, *rows, scratch); !status.ok()) return status;
+    }
+    ChooseOutputs(items, scratch);
+
+    const Duration before_infer = MonotonicNow();
+    session_.Run(Ort::RunOptions(nullptr), scratch.input_names.data(), scratch.inputs.data(),
+                 scratch.inputs.size(), scratch.output_names.data(), scratch.outputs.data(),
+                 scratch.outputs.size());
+    const Duration after_infer = MonotonicNow();
+
+    for (std::size_t i = 0; i < scratch.outputs.size(); ++i) {
+      if (Status status = TakeOutput(i, *rows, scratch); !status.ok()) return status;
+    }
+    std::size_t first_row = 0;
+    for (RunItem& item : items) {
+      Scatter(item, first_row, scratch);
+      first_row += item.rows;
+    }
+    times.input = before_infer - start;
+    times.infer = after_infer - before_infer;
+    times.output = MonotonicNow() - after_infer;
+    return Status();
+  }
+
+  // Input k of the whole batch, in place where there is one item.
+  Status AddInput(std::span<const RunItem> items, std::size_t k, std::uint32_t rows,
+                  Scratch& scratch) {
+    const TensorSpec& spec = specs_.inputs[k];
+    const Tensor* const first = FindInput(items.front(), specs_.inputs, k);
+    if (first == nullptr) return Status();
+    scratch.input_names.push_back(spec.name.c_str());
+    Shape batch_shape;
+    std::span<const std::int64_t> shape = first->shape;
+    if (items.size() > 1) {
+      batch_shape = first->shape;
+      batch_shape[0] = rows;
+      shape = batch_shape;
+    }
+    if (spec.type == DataType::kBytes) return AddStrings(items, k, shape, scratch);
+
+    std::span<const std::byte> data = first->data.data();
+    if (items.size() > 1 || !UsableInPlace(*first)) {
+      std::size_t size = 0;
+      for (const RunItem& item : items) {
+        size += FindInput(item, specs_.inputs, k)->data.size();
+      }
+      const std::span<std::byte> gathered = scratch.GatherSpace(k, size);
+      std::size_t offset = 0;
+      for (const RunItem& item : items) {
+        const std::span<const std::byte> from = FindInput(item, specs_.inputs, k)->data.data();
+        if (!from.empty()) std::memcpy(gathered.data() + offset, from.data(), from.size());
+        offset += from.size();
+      }
+      if (spec.type == DataType::kBool) {
+        for (std::byte& b : gathered) b = b == std::byte{0} ? std::byte{0} : std::byte{1};
+      }
+      data = gathered;
+    }
+    // The library takes no null pointer, not even for nothing; it does not write to inputs.
+    static constexpr std::byte kNothing{};
+    void* const address = const_cast<std::byte*>(data.empty() ? &kNothing : data.data());
+    scratch.inputs.push_back(Ort::Value::CreateTensor(library_->memory(), address, data.size(),
+                                                      shape.data(), shape.size(),
+                                                      onnx::ToElementType(spec.type)));
+    scratch.input_data.push_back(data);
+    return Status();
+  }
+
+  Status AddStrings(std::span<const RunItem> items, std::size_t k,
+                    std::span<const std::int64_t> shape, Scratch& scratch) {
+    std::vector<std::string_view> elements;
+    for (const RunItem& item : items) {
+      const Tensor& tensor = *FindInput(item, specs_.inputs, k);
+      const auto split = SplitBytesTensor(tensor.data.data(), ElementCount(tensor.shape).value());
+      if (!split) {
+        return Status(StatusCode::kInternal,
+                      fmt::format("input '{}' is not a well-formed BYTES tensor", tensor.name));
+      }
+      elements.insert(elements.end(), split->begin(), split->end());
+    }
+    scratch.inputs.push_back(onnx::MakeStringTensor(shape, elements));
+    return Status();
+  }
+
+  // Every output that some item wants, each once.
+  void ChooseOutputs(std::span<const RunItem> items, Scratch& scratch) const {
+    scratch.positions.assign(specs_.outputs.size(), kNotWanted);
+    const auto want = [&](std::size_t output) {
+      if (scratch.positions[output] != kNotWanted) return;
+      scratch.positions[output] = static_cast<std::uint32_t>(scratch.output_names.size());
+      scratch.output_names.push_back(specs_.outputs[output].name.c_str());
+      scratch.outputs.emplace_back(nullptr);
+    };
+    for (const RunItem& item : items) {
+      if (item.wanted_outputs.empty()) {
+        for (std::size_t output = 0; output < specs_.outputs.size(); ++output) want(output);
+        break;
+      }
+      for (const std::uint32_t output : item.wanted_outputs) want(output);
+    }
+  }
+
+  Status TakeOutput(std::size_t position, std::uint32_t rows, Scratch& scratch) const {
+    Ort::Value& value = scratch.outputs[position];
+    const std::string_view name = scratch.output_names[position];
+    if (!value.HasValue() || !value.IsTensor()) {
+      return Status(StatusCode::kInternal, fmt::format("output '{}' is not a tensor", name));
+    }
+    const auto facts = value.GetTensorTypeAndShapeInfo();
+    const std::optional<DataType> type = onnx::ToDataType(facts.GetElementType());
+    BatchOutput output;
+    output.shape = facts.GetShape();
+    const std::optional<std::int64_t> elements = ElementCount(output.shape);
+    if (!type || !elements) {
+      return Status(StatusCode::kInternal,
+                    fmt::format("output '{}' of shape {} has no type of the protocol", name,
+                                ToString(output.shape)));
+    }
+    if (max_rows_ > 0 && (output.shape.empty() || output.shape.front() != rows)) {
+      return Status(StatusCode::kInternal,
+                    fmt::format("output '{}' has shape {} for a batch of {} rows, so the model "
+                                "cannot be batched: set max_batch_size to 0",
+                                name, ToString(output.shape), rows));
+    }
+    const auto count = static_cast<std::size_t>(*elements);
+    if (*type == DataType::kBytes) {
+      Result<onnx::EncodedStrings> encoded =
+          onnx::EncodeStrings(value, count, max_rows_ > 0 ? rows : 1);
+      if (!encoded) return std::move(encoded).error();
+      output.data = std::move(encoded->data);
+      output.row_offsets = std::move(encoded->row_offsets);
+    } else {
+      const std::span<const std::byte> data(static_cast<const std::byte*>(value.GetTensorRawData()),
+                                            count * ElementSize(*type));
+      output.row_size = data.size() / rows;
+      if (RefersToInput(data, scratch)) {
+        output.data = Buffer::CopyOf(data);
+      } else {
+        output.data = Buffer(
+            std::make_shared<const OwnedValue>(OwnedValue{library_, std::move(value)}), data);
+      }
+    }
+    scratch.batch_outputs.push_back(std::move(output));
+    return Status();
+  }
+
+  // An output that is an input of the graph is answered with the caller's memory, which does not
+  // live as long.
+  static bool RefersToInput(std::span<const std::byte> data, const Scratch& scratch) {
+    return std::ranges::any_of(scratch.input_data, [&](std::span<const std::byte> input) {
+      return !data.empty() && input.data() == data.data();
+    });
+  }
+
+  void Scatter(RunItem& item, std::size_t first_row, const Scratch& scratch) const {
+    const auto add = [&](std::size_t index) {
+      const BatchOutput& batch = scratch.batch_outputs[scratch.positions[index]];
+      Shape shape = batch.shape;
+      std::size_t begin = 0;
+      std::size_t end = batch.data.size();
+      if (max_rows_ > 0) {
+        shape[0] = item.rows;
+        const std::size_t last_row = first_row + item.rows;
+        begin =
+            batch.row_offsets.empty() ? first_row * batch.row_size : batch.row_offsets[first_row];
+        end = batch.row_offsets.empty() ? last_row * batch.row_size : batch.row_offsets[last_row];
+      }
+      item.outputs.push_back({specs_.outputs[index].name, specs_.outputs[index].type,
+                              std::move(shape), batch.data.Slice(begin, end - begin)});
+    };
+    if (item.wanted_outputs.empty()) {
+      item.outputs.reserve(specs_.outputs.size());
+      for (std::size_t index = 0; index < specs_.outputs.size(); ++index) add(index);
+    } else {
+      item.outputs.reserve(item.wanted_outputs.size());
+      for (const std::uint32_t index : item.wanted_outputs) add(index);
+    }
+  }
+
+  const std::shared_ptr<Library> library_;  // destroyed last
+  Ort::Session session_;
+  const onnx::VariantSpecs specs_;
+  const std::string file_;
+  const std::uint32_t max_rows_;
+};
+
+class OnnxRuntimeBackend final : public Backend {
+ public:
+  explicit OnnxRuntimeBackend(const DeviceSpec& device)
+      : threads_(std::max(device.threads_per_slot, 1U)), cores_(device.cores) {}
+
+  Result<std::unique_ptr<LoadedVariant>> Load(const ModelSpec& model,
+                                              const VariantSpec& variant) override {
+    const std::string& file = variant.file;
+    std::error_code error;
+    const std::filesystem::file_status found = std::filesystem::status(file, error);
+    if (!std::filesystem::exists(found)) {
+      return Error(StatusCode::kNotFound, "{}: no such file: expected an ONNX model", file);
+    }
+    if (!std::filesystem::is_regular_file(found)) {
+      return Error(StatusCode::kInvalidArgument, "{}: not a file: expected an ONNX model", file);
+    }
+    if (OrtGetApiBase()->GetApi(ORT_API_VERSION) == nullptr) {
+      return Error(StatusCode::kInternal,
+                   "{}: ONNX Runtime {} is installed: expected 1.{} or later", file,
+                   OrtGetApiBase()->GetVersionString(), ORT_API_VERSION);
+    }
+    try {
+      if (library_ == nullptr) library_ = std::make_shared<Library>();
+      Ort::Session session(library_->env(), file.c_str(), SessionOptions(model.name));
+      Result<onnx::VariantSpecs> specs = onnx::MergeSpecs(model, onnx::ReadSpecs(session));
+      if (!specs) return Error(specs.error().WithContext(file));
+      return std::make_unique<OnnxVariant>(library_, std::move(session), *std::move(specs), file,
+                                           model.max_rows);
+    } catch (const Ort::Exception& e) {
+      return Error(StatusCode::kInvalidArgument, "{}: not a model that ONNX Runtime {} can run: {}",
+                   file, OrtGetApiBase()->GetVersionString(), e.what());
+    } catch (const std::exception& e) {
+      return Error(StatusCode::kInternal, "{}: loading failed: {}", file, e.what());
+    }
+  }
+
+  std::string description() const override {
+    return fmt::format("onnxruntime {}", OrtGetApiBase()->GetVersionString());
+  }
+
+ private:
+  Ort::SessionOptions SessionOptions(const std::string& log_id) const {
+    Ort::SessionOptions options;
+    options.SetLogId(log_id.c_str());
+    options.SetExecutionMode(ORT_SEQUENTIAL);
+    options.SetInterOpNumThreads(1);
+    options.SetIntraOpNumThreads(static_cast<int>(threads_));
+    options.AddConfigEntry(kOrtSessionOptionsConfigAllowIntraOpSpinning, "0");
+    options.AddConfigEntry(kOrtSessionOptionsConfigAllowInterOpSpinning, "0");
+    // A memory pattern is kept for every batch size that occurs; README.md has the figures.
+    options.DisableMemPattern();
+    if (threads_ > 1 && !cores_.empty()) {
+      // All cores for each thread of the pool; the library counts processors from 1.
+      std::vector<std::uint32_t> processors = cores_;
+      for (std::uint32_t& processor : processors) ++processor;
+      const std::vector<std::string> threads(threads_ - 1,
+                                             fmt::format("{}", fmt::join(processors, ",")));
+      options.AddConfigEntry(kOrtSessionOptionsConfigIntraOpThreadAffinities,
+                             fmt::format("{}", fmt::join(threads, ";")).c_str());
+    }
+    return options;
+  }
+
+  const std::uint32_t threads_;
+  const std::vector<std::uint32_t> cores_;
+  std::shared_ptr<Library> library_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> MakeOnnxRuntimeBackend(const DeviceSpec& device) {
+  return std::make_unique<OnnxRuntimeBackend>(device);
+}
+
+}  // namespace duly

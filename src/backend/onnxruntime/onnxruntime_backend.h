@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "backend/interface/backend.h"
+#include "model/model_spec.h"
+
+namespace duly {
+
+// Runs ONNX files on this machine's cores by ONNX Runtime.
+//
+// Of the device: threads_per_slot is the number of threads that compute one run: the caller of Run
+// and a pool of threads_per_slot - 1 per loaded variant (none for 1). They never spin. Where the
+// device names cores, the pools stay on them. A pool's threads inherit priority and, without cores,
+// affinity from the thread that calls Load; callers of Run are where their owner put them.
+//
+// Nothing of ONNX Runtime exists before the first Load (its environment alone is 14 MB).
+// Outputs stay valid after variant and back end are gone.
+//
+// Inputs and outputs of a variant are those of the configuration, in its order, where it lists
+// them, else those of the file; an input with a default in the file is optional, and there only
+// when the configuration lists it.
+std::unique_ptr<Backend> MakeOnnxRuntimeBackend(const DeviceSpec& device);
+
+}  // namespace duly
