@@ -30,13 +30,19 @@ function(duly_library name)
     add_library(${target} INTERFACE)
     target_link_libraries(${target} INTERFACE duly_options ${ARG_DEPS})
   endif()
-  list(PREPEND ARG_TEST_LABELS ${name})
   if(ARG_TESTS)
     add_executable(${name}_test ${ARG_TESTS})
     target_link_libraries(${name}_test PRIVATE ${target} ${ARG_TEST_DEPS} GTest::gmock GTest::gtest_main)
-    # A list that survives being passed on twice.
-    list(JOIN ARG_TEST_LABELS "\;" labels)
-    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120 LABELS "${labels}")
+    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120 LABELS ${name})
+    if(ARG_TEST_LABELS)
+      # gtest_discover_tests takes no list as the value of a property.
+      set(labels ${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake)
+      file(WRITE ${labels}
+        "if(${name}_test_TESTS)\n"
+        "  set_tests_properties(\${${name}_test_TESTS} PROPERTIES LABELS \"${name};${ARG_TEST_LABELS}\")\n"
+        "endif()\n")
+      set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${labels})
+    endif()
   endif()
   foreach(bench ${ARG_BENCHES})
     get_filename_component(bench_name ${bench} NAME_WE)

@@ -47,9 +47,7 @@ void Scratch::Clear() {
 
 Library::Library()
     : env_(LogLevel(), "duly", &Log, nullptr),
-      memory_(Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault)) {
-  env_.DisableTelemetryEvents();
-}
+      memory_(Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault)) {}
 
 std::unique_ptr<Scratch> Library::TakeScratch() {
   {

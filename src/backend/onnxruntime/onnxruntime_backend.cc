@@ -6,10 +6,12 @@
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -25,6 +27,11 @@ namespace {
 using onnx::BatchOutput;
 using onnx::Library;
 using onnx::Scratch;
+
+// Official builds since 1.29 keep a device id on disk and send events to their maker unless this is
+// set before the environment is made; the function that the API has for it acts after the first
+// event.
+constexpr const char* kTelemetryOff = "ORT_DISABLE_TELEMETRY";
 
 constexpr std::uint32_t kNotWanted = std::numeric_limits<std::uint32_t>::max();
 
@@ -358,6 +365,10 @@ class OnnxRuntimeBackend final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> MakeOnnxRuntimeBackend(const DeviceSpec& device) {
+  const char* const telemetry_off = std::getenv(kTelemetryOff);
+  if (telemetry_off == nullptr || std::string_view(telemetry_off) != "1") {
+    setenv(kTelemetryOff, "1", 1);
+  }
   return std::make_unique<OnnxRuntimeBackend>(device);
 }
 
