@@ -33,8 +33,9 @@ MAY_INCLUDE = {
     "engine": "base model profile policy/interface",
     "telemetry": "base model profile policy/interface engine",
     "backend/interface": "base model",
-    "backend/*": "base model profile backend/interface",
-    "backend/registry": "base model profile backend/interface backend/*",
+    "backend/common": "base model profile backend/interface",
+    "backend/*": "base model profile backend/interface backend/common",
+    "backend/registry": "base model profile backend/interface backend/common backend/*",
     "runtime": "base model profile platform policy/interface engine telemetry backend/interface",
     "server": "base model profile repository engine runtime telemetry backend/interface",
     "cli": "everything",
@@ -49,7 +50,14 @@ IMPURE_HEADERS = re.compile(
 )
 
 # Where the time is read, where threads sleep and where chance enters; everything else is handed these.
-DRIVERS = ("src/runtime/", "src/server/", "src/cli/", "src/backend/emulated/", "bench/")
+DRIVERS = (
+    "src/runtime/",
+    "src/server/",
+    "src/cli/",
+    "src/backend/emulated/",
+    "src/backend/common/monotonic.cc",
+    "bench/",
+)
 SOURCES_OF_CHANGE = {
     "clock": re.compile(
         r"::now\s*\(|\b(clock_gettime|gettimeofday|__rdtsc)\b|\bstd::time\s*\("
@@ -103,7 +111,9 @@ def layer_of(path: str) -> Optional[str]:
 
 
 def is_test(path: str) -> bool:
-    return path.startswith(("tests/", "bench/")) or bool(re.search(r"_(test|test_util|bench)\.(cc|h)$", path))
+    return path.startswith(("tests/", "bench/")) or bool(
+        re.search(r"_(test|test_util|bench)\.(cc|h)$|^src/(.+/)?testing/", path)
+    )
 
 
 def blank_literals(source: str) -> str:

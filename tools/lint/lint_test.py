@@ -58,6 +58,8 @@ class IncludeDirection(unittest.TestCase):
         self.assertEqual(self.include("src/policy/registry/registry.cc", "policy/fifo/fifo.h"), [])
 
     def test_back_ends_meet_only_in_the_registry(self):
+        self.assertEqual(self.include("src/backend/copy/a.cc", "backend/common/batch.h"), [])
+        self.assertEqual(self.include("src/backend/common/batch.cc", "backend/copy/a.h"), ["include"])
         self.assertEqual(self.include("src/backend/emulated/a.cc", "backend/interface/backend.h"), [])
         self.assertEqual(self.include("src/backend/emulated/a.cc", "backend/onnxruntime/b.h"), ["include"])
         self.assertEqual(self.include("src/backend/emulated/a.cc", "backend/registry.h"), ["include"])
@@ -69,6 +71,8 @@ class IncludeDirection(unittest.TestCase):
 
     def test_product_code_does_not_include_test_code(self):
         self.assertEqual(self.include("src/engine/a.cc", "engine/fakes_test_util.h"), ["include"])
+        self.assertEqual(self.include("src/engine/a.cc", "base/testing/temp_folder.h"), ["include"])
+        self.assertEqual(self.include("src/base/testing/temp_folder.h", "base/testing/b.h"), [])
 
     def test_includes_are_written_from_the_root(self):
         self.assertEqual(self.include("src/model/a.cc", "outcome.h"), ["include"])
