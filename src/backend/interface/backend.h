@@ -40,8 +40,8 @@ class LoadedVariant {
  public:
   virtual ~LoadedVariant() = default;
 
-  // Those of the model's configuration in its order, where it lists them, else those of the file.
-  // Shapes are the narrower of both, with the leading row dimension (-1) where the model batches.
+  // Those of the model, in its order, where it lists them, else those of the file
+  // (model/complete.h); with the leading row dimension (-1) where the model batches.
   virtual const std::vector<TensorSpec>& inputs() const = 0;
   virtual const std::vector<TensorSpec>& outputs() const = 0;
 

@@ -20,6 +20,7 @@
 #include "backend/onnxruntime/library.h"
 #include "backend/onnxruntime/specs.h"
 #include "backend/onnxruntime/strings.h"
+#include "model/complete.h"
 
 namespace duly {
 namespace {
@@ -71,16 +72,17 @@ bool UsableInPlace(const Tensor& tensor) {
 
 class OnnxVariant final : public LoadedVariant {
  public:
-  OnnxVariant(std::shared_ptr<Library> library, Ort::Session session, onnx::VariantSpecs specs,
-              std::string file, std::uint32_t max_rows)
+  OnnxVariant(std::shared_ptr<Library> library, Ort::Session session, const ModelSpec& model,
+              std::string file)
       : library_(std::move(library)),
         session_(std::move(session)),
-        specs_(std::move(specs)),
-        file_(std::move(file)),
-        max_rows_(max_rows) {}
+        inputs_(model.inputs),
+        outputs_(model.outputs),
+        max_rows_(model.max_rows),
+        file_(std::move(file)) {}
 
-  const std::vector<TensorSpec>& inputs() const override { return specs_.inputs; }
-  const std::vector<TensorSpec>& outputs() const override { return specs_.outputs; }
+  const std::vector<TensorSpec>& inputs() const override { return inputs_; }
+  const std::vector<TensorSpec>& outputs() const override { return outputs_; }
 
   Status Run(std::span<RunItem> items, RunTimes& times) override {
     ClearOutputs(items);
@@ -102,12 +104,11 @@ class OnnxVariant final : public LoadedVariant {
  private:
   Status RunOrThrow(std::span<RunItem> items, RunTimes& times) {
     const Duration start = MonotonicNow();
-    const Result<std::uint32_t> rows =
-        CheckBatch(items, specs_.inputs, specs_.outputs.size(), max_rows_);
+    const Result<std::uint32_t> rows = CheckBatch(items, inputs_, outputs_.size(), max_rows_);
     if (!rows) return rows.error();
     ScratchLease lease(*library_);
     Scratch& scratch = *lease;
-    for (std::size_t k = 0; k < specs_.inputs.size(); ++k) {
+    for (std::size_t k = 0; k < inputs_.size(); ++k) {
       if (Status status = AddInput(items, k, *rows, scratch); !status.ok()) return status;
     }
     ChooseOutputs(items, scratch);
@@ -135,8 +136,8 @@ class OnnxVariant final : public LoadedVariant {
   // Input k of the whole batch, in place where there is one item.
   Status AddInput(std::span<const RunItem> items, std::size_t k, std::uint32_t rows,
                   Scratch& scratch) {
-    const TensorSpec& spec = specs_.inputs[k];
-    const Tensor* const first = FindInput(items.front(), specs_.inputs, k);
+    const TensorSpec& spec = inputs_[k];
+    const Tensor* const first = FindInput(items.front(), inputs_, k);
     if (first == nullptr) return Status();
     scratch.input_names.push_back(spec.name.c_str());
     Shape batch_shape;
@@ -152,12 +153,12 @@ class OnnxVariant final : public LoadedVariant {
     if (items.size() > 1 || !UsableInPlace(*first)) {
       std::size_t size = 0;
       for (const RunItem& item : items) {
-        size += FindInput(item, specs_.inputs, k)->data.size();
+        size += FindInput(item, inputs_, k)->data.size();
       }
       const std::span<std::byte> gathered = scratch.GatherSpace(k, size);
       std::size_t offset = 0;
       for (const RunItem& item : items) {
-        const std::span<const std::byte> from = FindInput(item, specs_.inputs, k)->data.data();
+        const std::span<const std::byte> from = FindInput(item, inputs_, k)->data.data();
         if (!from.empty()) std::memcpy(gathered.data() + offset, from.data(), from.size());
         offset += from.size();
       }
@@ -180,7 +181,7 @@ class OnnxVariant final : public LoadedVariant {
                     std::span<const std::int64_t> shape, Scratch& scratch) {
     std::vector<std::string_view> elements;
     for (const RunItem& item : items) {
-      const Tensor& tensor = *FindInput(item, specs_.inputs, k);
+      const Tensor& tensor = *FindInput(item, inputs_, k);
       const auto split = SplitBytesTensor(tensor.data.data(), ElementCount(tensor.shape).value());
       if (!split) {
         return Status(StatusCode::kInternal,
@@ -194,16 +195,16 @@ class OnnxVariant final : public LoadedVariant {
 
   // Every output that some item wants, each once.
   void ChooseOutputs(std::span<const RunItem> items, Scratch& scratch) const {
-    scratch.positions.assign(specs_.outputs.size(), kNotWanted);
+    scratch.positions.assign(outputs_.size(), kNotWanted);
     const auto want = [&](std::size_t output) {
       if (scratch.positions[output] != kNotWanted) return;
       scratch.positions[output] = static_cast<std::uint32_t>(scratch.output_names.size());
-      scratch.output_names.push_back(specs_.outputs[output].name.c_str());
+      scratch.output_names.push_back(outputs_[output].name.c_str());
       scratch.outputs.emplace_back(nullptr);
     };
     for (const RunItem& item : items) {
       if (item.wanted_outputs.empty()) {
-        for (std::size_t output = 0; output < specs_.outputs.size(); ++output) want(output);
+        for (std::size_t output = 0; output < outputs_.size(); ++output) want(output);
         break;
       }
       for (const std::uint32_t output : item.wanted_outputs) want(output);
@@ -275,12 +276,12 @@ class OnnxVariant final : public LoadedVariant {
             batch.row_offsets.empty() ? first_row * batch.row_size : batch.row_offsets[first_row];
         end = batch.row_offsets.empty() ? last_row * batch.row_size : batch.row_offsets[last_row];
       }
-      item.outputs.push_back({specs_.outputs[index].name, specs_.outputs[index].type,
-                              std::move(shape), batch.data.Slice(begin, end - begin)});
+      item.outputs.push_back({outputs_[index].name, outputs_[index].type, std::move(shape),
+                              batch.data.Slice(begin, end - begin)});
     };
     if (item.wanted_outputs.empty()) {
-      item.outputs.reserve(specs_.outputs.size());
-      for (std::size_t index = 0; index < specs_.outputs.size(); ++index) add(index);
+      item.outputs.reserve(outputs_.size());
+      for (std::size_t index = 0; index < outputs_.size(); ++index) add(index);
     } else {
       item.outputs.reserve(item.wanted_outputs.size());
       for (const std::uint32_t index : item.wanted_outputs) add(index);
@@ -289,9 +290,10 @@ class OnnxVariant final : public LoadedVariant {
 
   const std::shared_ptr<Library> library_;  // destroyed last
   Ort::Session session_;
-  const onnx::VariantSpecs specs_;
-  const std::string file_;
+  const std::vector<TensorSpec> inputs_;
+  const std::vector<TensorSpec> outputs_;
   const std::uint32_t max_rows_;
+  const std::string file_;
 };
 
 class OnnxRuntimeBackend final : public Backend {
@@ -318,10 +320,12 @@ class OnnxRuntimeBackend final : public Backend {
     try {
       if (library_ == nullptr) library_ = std::make_shared<Library>();
       Ort::Session session(library_->env(), file.c_str(), SessionOptions(model.name));
-      Result<onnx::VariantSpecs> specs = onnx::MergeSpecs(model, onnx::ReadSpecs(session));
+      const Result<onnx::FileSpecs> specs = onnx::ReadSpecs(session, model);
       if (!specs) return Error(specs.error().WithContext(file));
-      return std::make_unique<OnnxVariant>(library_, std::move(session), *std::move(specs), file,
-                                           model.max_rows);
+      ModelSpec complete = model;
+      const Status agrees = CompleteFromFile(complete, specs->inputs, specs->outputs);
+      if (!agrees.ok()) return Error(agrees.WithContext(file));
+      return std::make_unique<OnnxVariant>(library_, std::move(session), complete, file);
     } catch (const Ort::Exception& e) {
       return Error(StatusCode::kInvalidArgument, "{}: not a model that ONNX Runtime {} can run: {}",
                    file, OrtGetApiBase()->GetVersionString(), e.what());

@@ -18,9 +18,8 @@ namespace duly {
 // Nothing of ONNX Runtime exists before the first Load (its environment alone is 11 MB).
 // Outputs stay valid after variant and back end are gone.
 //
-// Inputs and outputs of a variant are those of the configuration, in its order, where it lists
-// them, else those of the file; an input with a default in the file is optional, and there only
-// when the configuration lists it.
+// Configuration and file are brought together by model/complete.h. An input with a default in the
+// file is optional, and there only when the configuration lists it.
 //
 // Call it before the process has other threads: it switches the library's telemetry off, for which
 // there is only an environment variable.

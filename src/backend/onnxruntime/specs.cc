@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/onnxruntime/specs.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -37,145 +37,44 @@ std::string_view KindName(ONNXType type) {
   }
 }
 
-FileTensor ReadTensor(std::string name, const Ort::TypeInfo& info) {
-  FileTensor tensor;
-  tensor.name = std::move(name);
-  if (info.GetONNXType() != ONNX_TYPE_TENSOR) {
-    tensor.kind = KindName(info.GetONNXType());
-    return tensor;
-  }
-  const auto facts = info.GetTensorTypeAndShapeInfo();
-  tensor.type = ToDataType(facts.GetElementType());
-  tensor.kind = tensor.type ? std::string(ToString(*tensor.type))
-                            : fmt::format("of ONNX element type {}",
-                                          static_cast<int>(facts.GetElementType()));
-  Shape shape = facts.GetShape();
-  if (!shape.empty()) tensor.shape = std::move(shape);
-  return tensor;
-}
-
-const FileTensor* Find(const std::vector<FileTensor>& tensors, std::string_view name) {
-  const auto found = std::ranges::find(tensors, name, &FileTensor::name);
-  return found == tensors.end() ? nullptr : &*found;
-}
-
-// Merges one side, inputs or outputs, and collects what is wrong.
-class Merger {
+class Reader {
  public:
-  Merger(const ModelSpec& model, std::vector<std::string>& problems)
-      : model_(model),
-        source_(model.config_file.empty() ? "the model" : model.config_file),
-        problems_(problems) {}
+  Reader(const std::vector<TensorSpec>& configured, std::string_view side)
+      : configured_(configured), side_(side) {}
 
-  std::vector<TensorSpec> Merge(std::string_view side, const std::vector<FileTensor>& file,
-                                const std::vector<TensorSpec>& configured) {
-    side_ = side;
-    std::vector<TensorSpec> merged;
-    if (configured.empty()) {
-      for (const FileTensor& tensor : file) {
-        if (tensor.has_default) continue;
-        TensorSpec unknown;
-        unknown.name = tensor.name;
-        if (tensor.type) unknown.type = *tensor.type;
-        merged.push_back(MergeTensor(tensor, unknown, nullptr));
-      }
-      return merged;
-    }
-    for (const TensorSpec& spec : configured) {
-      if (const FileTensor* const tensor = Find(file, spec.name)) {
-        merged.push_back(MergeTensor(*tensor, spec, &spec.shape));
-      } else {
-        std::vector<std::string_view> names;
-        for (const FileTensor& known : file) names.push_back(known.name);
-        problems_.push_back(fmt::format("no {} '{}' (named in {}): expected one of '{}'", side_,
-                                        spec.name, source_, fmt::join(names, "', '")));
-      }
-    }
-    return merged;
+  bool IsConfigured(std::string_view name) const {
+    return std::ranges::find(configured_, name, &TensorSpec::name) != configured_.end();
   }
 
-  // A run needs a value for every input without default.
-  void RequireAll(const std::vector<FileTensor>& file, const std::vector<TensorSpec>& configured) {
-    if (configured.empty()) return;
-    for (const FileTensor& tensor : file) {
-      const bool listed = std::ranges::any_of(
-          configured, [&](const TensorSpec& spec) { return spec.name == tensor.name; });
-      if (!listed && !tensor.has_default) {
-        problems_.push_back(fmt::format("input '{}' is not listed in {}", tensor.name, source_));
-      }
+  Status Read(std::string name, const Ort::TypeInfo& info, bool optional,
+              std::vector<TensorSpec>& specs) const {
+    if (info.GetONNXType() != ONNX_TYPE_TENSOR) {
+      return NotServable(name, KindName(info.GetONNXType()));
     }
-    for (const TensorSpec& spec : configured) {
-      const FileTensor* const tensor = Find(file, spec.name);
-      if (tensor != nullptr && spec.optional && !tensor->has_default) {
-        problems_.push_back(
-            fmt::format("input '{}' is optional in {}, but the file has no default for it",
-                        spec.name, source_));
-      }
+    const auto facts = info.GetTensorTypeAndShapeInfo();
+    const std::optional<DataType> type = ToDataType(facts.GetElementType());
+    if (!type) {
+      return NotServable(name, fmt::format("a tensor of ONNX element type {}",
+                                           static_cast<int>(facts.GetElementType())));
     }
+    TensorSpec spec{std::move(name), *type, facts.GetShape(), optional};
+    if (spec.shape.empty()) {
+      const auto known = std::ranges::find(configured_, spec.name, &TensorSpec::name);
+      if (known != configured_.end()) spec.shape = known->shape;
+    }
+    specs.push_back(std::move(spec));
+    return Status();
   }
 
  private:
-  TensorSpec MergeTensor(const FileTensor& tensor, const TensorSpec& spec,
-                         const Shape* configured) {
-    TensorSpec merged{tensor.name, spec.type, {}, spec.optional};
-    if (!tensor.type) {
-      problems_.push_back(
-          fmt::format("{} '{}' is {}: expected a tensor of a type that the "
-                      "protocol has",
-                      side_, tensor.name, tensor.kind));
-      return merged;
-    }
-    if (*tensor.type != spec.type) {
-      problems_.push_back(fmt::format("{} '{}' is {}, but {} says {}", side_, tensor.name,
-                                      tensor.kind, source_, ToString(spec.type)));
-    }
-    merged.type = *tensor.type;
-    if (tensor.shape) merged.shape = *tensor.shape;
-    if (model_.max_rows > 0) {
-      if (!HasRows(tensor, configured)) return merged;
-      // Also for a model of exactly one row.
-      if (tensor.shape) merged.shape[0] = -1;
-    }
-    if (configured == nullptr) return merged;
-    if (!tensor.shape) {
-      merged.shape = *configured;
-      return merged;
-    }
-    bool fits = configured->size() == merged.shape.size();
-    for (std::size_t i = 0; fits && i < merged.shape.size(); ++i) {
-      const std::int64_t wanted = (*configured)[i];
-      if (merged.shape[i] < 0) merged.shape[i] = wanted;
-      fits = wanted < 0 || wanted == merged.shape[i];
-    }
-    if (!fits) {
-      problems_.push_back(fmt::format("{} '{}' has shape {}, but {} says {}", side_, tensor.name,
-                                      ToString(*tensor.shape), source_, ToString(*configured)));
-    }
-    return merged;
+  Status NotServable(std::string_view name, std::string_view kind) const {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("{} '{}' is {}: expected a tensor of a type that the protocol has",
+                              side_, name, kind));
   }
 
-  bool HasRows(const FileTensor& tensor, const Shape* configured) {
-    if (!tensor.shape) {
-      if (configured != nullptr) return true;
-      problems_.push_back(fmt::format(
-          "{} '{}' has no dimensions in the file: expected a leading one for rows, because "
-          "max_batch_size is {}",
-          side_, tensor.name, model_.max_rows));
-      return false;
-    }
-    const std::int64_t rows = tensor.shape->front();
-    if (rows < 0 || (rows == 1 && model_.max_rows == 1)) return true;
-    problems_.push_back(fmt::format(
-        "{} '{}' has shape {} with a fixed first dimension, but max_batch_size is {}: expected a "
-        "model exported with a dynamic first dimension, or max_batch_size 0",
-        side_, tensor.name, ToString(*tensor.shape), model_.max_rows));
-    return false;
-  }
-
-  const ModelSpec& model_;
-  const std::string source_;
-  std::vector<std::string>& problems_;
-  std::string_view side_;
+  const std::vector<TensorSpec>& configured_;
+  const std::string_view side_;
 };
 
 }  // namespace
@@ -190,37 +89,32 @@ ONNXTensorElementDataType ToElementType(DataType type) {
   return kElementTypes.at(static_cast<std::size_t>(type));
 }
 
-FileSpecs ReadSpecs(const Ort::Session& session) {
+Result<FileSpecs> ReadSpecs(const Ort::Session& session, const ModelSpec& model) {
   const Ort::AllocatorWithDefaultOptions allocator;
   FileSpecs specs;
+  const Reader inputs(model.inputs, "input");
   for (std::size_t i = 0; i < session.GetInputCount(); ++i) {
-    specs.inputs.push_back(
-        ReadTensor(session.GetInputNameAllocated(i, allocator).get(), session.GetInputTypeInfo(i)));
+    const Status status = inputs.Read(session.GetInputNameAllocated(i, allocator).get(),
+                                      session.GetInputTypeInfo(i), false, specs.inputs);
+    if (!status.ok()) return Error(status);
   }
-  for (std::size_t i = 0; i < session.GetOverridableInitializerCount(); ++i) {
-    specs.inputs.push_back(
-        ReadTensor(session.GetOverridableInitializerNameAllocated(i, allocator).get(),
-                   session.GetOverridableInitializerTypeInfo(i)));
-    specs.inputs.back().has_default = true;
+  const std::size_t defaults = model.inputs.empty() ? 0 : session.GetOverridableInitializerCount();
+  for (std::size_t i = 0; i < defaults; ++i) {
+    const Status status =
+        inputs.Read(session.GetOverridableInitializerNameAllocated(i, allocator).get(),
+                    session.GetOverridableInitializerTypeInfo(i), true, specs.inputs);
+    if (!status.ok()) return Error(status);
   }
+  const Reader outputs(model.outputs, "output");
   for (std::size_t i = 0; i < session.GetOutputCount(); ++i) {
-    specs.outputs.push_back(ReadTensor(session.GetOutputNameAllocated(i, allocator).get(),
-                                       session.GetOutputTypeInfo(i)));
+    const Ort::AllocatedStringPtr name = session.GetOutputNameAllocated(i, allocator);
+    // So that a model can be served without an output that cannot (a classifier's list of maps).
+    if (!model.outputs.empty() && !outputs.IsConfigured(name.get())) continue;
+    const Status status =
+        outputs.Read(name.get(), session.GetOutputTypeInfo(i), false, specs.outputs);
+    if (!status.ok()) return Error(status);
   }
   return specs;
-}
-
-Result<VariantSpecs> MergeSpecs(const ModelSpec& model, const FileSpecs& file) {
-  std::vector<std::string> problems;
-  Merger merger(model, problems);
-  VariantSpecs merged;
-  merged.inputs = merger.Merge("input", file.inputs, model.inputs);
-  merger.RequireAll(file.inputs, model.inputs);
-  merged.outputs = merger.Merge("output", file.outputs, model.outputs);
-  if (!problems.empty()) {
-    return Error(StatusCode::kInvalidArgument, "{}", fmt::join(problems, "; "));
-  }
-  return merged;
 }
 
 }  // namespace duly::onnx

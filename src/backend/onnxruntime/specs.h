@@ -18,32 +18,16 @@ namespace duly::onnx {
 std::optional<DataType> ToDataType(ONNXTensorElementDataType type);
 ONNXTensorElementDataType ToElementType(DataType type);
 
-// What a file says of one of its inputs or outputs.
-struct FileTensor {
-  std::string name;
-  std::optional<DataType> type;  // nothing: not servable, for the reason in `kind`
-  std::string kind;              // for messages: "FP32", "a sequence", "complex64"
-  // -1: any size. Nothing: the file does not say even the number of dimensions, or it is a scalar
-  // (ONNX Runtime does not tell these two apart).
-  std::optional<Shape> shape;
-  bool has_default = false;
-};
-
+// What a file says of itself.
 struct FileSpecs {
-  std::vector<FileTensor> inputs;
-  std::vector<FileTensor> outputs;
-};
-
-struct VariantSpecs {
-  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> inputs;  // one with a default in the file is optional
   std::vector<TensorSpec> outputs;
 };
 
-// May throw Ort::Exception.
-FileSpecs ReadSpecs(const Ort::Session& session);
-
-// The specs to serve: the configuration's, where it lists any, completed by the file's. All
-// contradictions are listed in one kInvalidArgument, which does not name the file.
-Result<VariantSpecs> MergeSpecs(const ModelSpec& model, const FileSpecs& file);
+// A tensor whose number of dimensions the file does not say gets that of the configuration, if it
+// has one (the library does not tell such a tensor from a scalar). Without configured inputs,
+// optional ones are left out: files of some exporters list all their weights.
+// kInvalidArgument for tensors that the protocol has no type for. May throw Ort::Exception.
+Result<FileSpecs> ReadSpecs(const Ort::Session& session, const ModelSpec& model);
 
 }  // namespace duly::onnx

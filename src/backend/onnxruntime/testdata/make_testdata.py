@@ -69,6 +69,10 @@ save("repeat", [value("x", ["n", 2], T.STRING)], [value("y", ["n", 4], T.STRING)
 save("bool_to_float", [value("x", ["n", 4], T.BOOL)], [value("y", ["n", 4])],
      [node("Cast", ["x"], ["y"], to=T.FLOAT)])
 
+# Neither input nor output says how many dimensions it has: common in practice, against the rules.
+save("unknown_rank", [value("x", None)], [value("y", None)], [node("Neg", ["x"], ["y"])],
+     check=False)
+
 # An input with a default, which makes it optional.
 save("optional_bias", [value("x", ["n", 2]), value("bias", [1, 2])], [value("y", ["n", 2])],
      [node("Add", ["x", "bias"], ["y"])], [constant("bias", np.array([[10, 20]], np.float32))])
@@ -89,8 +93,8 @@ save("needs_six_elements", [value("x", ["m"])], [value("y", [2, 3])],
      [node("Reshape", ["x", "shape"], ["y"])], [constant("shape", np.array([2, 3], np.int64))])
 save("scalar", [value("x", [])], [value("y", [])], [node("Neg", ["x"], ["y"])])
 save("sequence_output", [value("x", ["n", 2])],
-     [helper.make_tensor_sequence_value_info("y", T.FLOAT, None)],
-     [node("SequenceConstruct", ["x", "x"], ["y"])])
+     [helper.make_tensor_sequence_value_info("y", T.FLOAT, None), value("z", ["n", 2])],
+     [node("SequenceConstruct", ["x", "x"], ["y"]), node("Neg", ["x"], ["z"])])
 save("float8_input", [value("x", ["n", 2], T.FLOAT8E4M3FN)], [value("y", ["n", 2])],
      [node("Cast", ["x"], ["y"], to=T.FLOAT)], opset=19, ir_version=9)
 # A graph that names an operator that does not exist.
