@@ -298,12 +298,13 @@ TEST_F(OnnxRuntimeBackend, ModelWithoutConfigurationBatchesAsTheFileAllows) {
 TEST_F(OnnxRuntimeBackend, RefusesWhatContradictsTheConfiguration) {
   const std::string refusal = Refusal(ConfiguredModel(
       "sum_and_difference", 4, {{"a", DataType::kInt32, {-1, 2}}, {"c", DataType::kFp32, {-1, 2}}},
-      {{"sum", DataType::kFp32, {-1, 3}}}));
+      {{"sum", DataType::kFp32, {-1, 3}}, {"product", DataType::kFp32, {-1, 2}}}));
   EXPECT_THAT(refusal, HasSubstr("input 'a': the configuration says INT32 [-1,2], the file has "
                                  "FP32 [-1,2]"));
   EXPECT_THAT(refusal, HasSubstr("input 'c'"));
   EXPECT_THAT(refusal, HasSubstr("input 'b'"));
   EXPECT_THAT(refusal, HasSubstr("output 'sum'"));
+  EXPECT_THAT(refusal, HasSubstr("no such output, but: sum, difference"));
 }
 
 TEST_F(OnnxRuntimeBackend, OptionalInputNeedsADefault) {

@@ -108,10 +108,10 @@ Result<FileSpecs> ReadSpecs(const Ort::Session& session, const ModelSpec& model)
   const Reader outputs(model.outputs, "output");
   for (std::size_t i = 0; i < session.GetOutputCount(); ++i) {
     const Ort::AllocatedStringPtr name = session.GetOutputNameAllocated(i, allocator);
-    // So that a model can be served without an output that cannot (a classifier's list of maps).
-    if (!model.outputs.empty() && !outputs.IsConfigured(name.get())) continue;
     const Status status =
         outputs.Read(name.get(), session.GetOutputTypeInfo(i), false, specs.outputs);
+    // A model can be served without what cannot be (a classifier's list of maps).
+    if (!status.ok() && !model.outputs.empty() && !outputs.IsConfigured(name.get())) continue;
     if (!status.ok()) return Error(status);
   }
   return specs;
