@@ -61,22 +61,29 @@ struct Profile {
   std::string runtime;  // for people: "onnxruntime 1.31.1"
   std::vector<VariantProfile> variants;
 
-  // The entry, or nullptr. An entry for device "*" fits every device.
+  // The entry, or nullptr. An entry for device "*" fits every device that has none of its own.
   const VariantProfile* Find(std::string_view model, std::string_view variant,
-                             std::string_view device) const {
-    for (const VariantProfile& entry : variants) {
-      if (entry.model == model && entry.variant == variant &&
-          (entry.device == device || entry.device == "*")) {
-        return &entry;
-      }
-    }
-    return nullptr;
-  }
+                             std::string_view device) const;
 };
 
-// Reads the YAML form; faults carry line and column.
+// The YAML form, which `duly profile` writes and a person may write for an emulated device:
+//
+//   machine: Some CPU, 2 cores
+//   runtime: onnxruntime 1.31.1
+//   variants:
+//     - model: fashion
+//       variant: m
+//       device: cpu                  # or "*"
+//       threads: 1                   # default 1
+//       memory: 12MiB                # default: unknown
+//       points:                      # p95 and p99 default to the mean, runs to 0
+//         - {rows: 1, mean: 580us, p95: 600us, p99: 700us, runs: 200}
+//
+// Each (model, variant, device) once; rows ascend. Every fault is added with its place, and then
+// the result is kInvalidArgument.
 Result<Profile> ParseProfile(const std::string& text, const std::string& file, Faults& faults);
 Result<Profile> LoadProfile(const std::string& file, Faults& faults);
+// Reads back as the same profile, to the nanosecond and byte.
 std::string ToYaml(const Profile& profile);
 
 }  // namespace duly

@@ -368,12 +368,13 @@ class Reader {
   void ReadRows() {
     spec().rows_from_file =
         !config_.has_max_batch_size() && config_.input().empty() && config_.output().empty();
-    if (config_.max_batch_size() >= 0) {
+    if (config_.max_batch_size() >= 0 && config_.max_batch_size() <= kMaxRows) {
       spec().max_rows = static_cast<std::uint32_t>(config_.max_batch_size());
       return;
     }
-    root_.Fail("max_batch_size", fmt::format("max_batch_size is {}", config_.max_batch_size()),
-               "a number of rows, or 0 for a model that does not batch");
+    root_.Fail(
+        "max_batch_size", fmt::format("max_batch_size is {}", config_.max_batch_size()),
+        fmt::format("a number of rows up to {}, or 0 for a model that does not batch", kMaxRows));
   }
 
   void ReadInputs() {
@@ -542,6 +543,8 @@ class Reader {
   }
 
   static constexpr std::int32_t kMaxInstances = 1024;
+  // Times of batches are products with rows.
+  static constexpr std::int32_t kMaxRows = 1'000'000;
 
   const inference::ModelConfig& config_;
   const std::string& file_;

@@ -231,8 +231,11 @@ const BadConfig kWrong[] = {
     {"name: 'other'",
      "config.pbtxt:1:1: name is 'other': expected 'm', as the folder is called, or no name"},
     {"max_batch_size: -1",
-     "config.pbtxt:1:1: max_batch_size is -1: expected a number of rows, or 0 for a model that "
-     "does not batch"},
+     "config.pbtxt:1:1: max_batch_size is -1: expected a number of rows up to 1000000, or 0 for a "
+     "model that does not batch"},
+    {"max_batch_size: 2147483647",
+     "config.pbtxt:1:1: max_batch_size is 2147483647: expected a number of rows up to 1000000, or "
+     "0 for a model that does not batch"},
     {"input [\n  { name: 'x' data_type: TYPE_FP32 },\n  { name: 'x' }\n]",
      "config.pbtxt:3:5: input 'x' is given again: expected each name once\n"
      "config.pbtxt:3:5: input 'x' has no data type: expected data_type: TYPE_FP32 or another"},
