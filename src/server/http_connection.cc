@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/http_connection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "server/json_text.h"
+#include "server/outcome_codes.h"
+
+namespace duly {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr std::size_t kInputBytes = std::size_t{8} << 10;
+constexpr std::size_t kFirstChunkedBytes = std::size_t{64} << 10;
+// JSON beyond these goes to the parse thread: about half a millisecond of work.
+constexpr std::size_t kLargeJsonBytes = std::size_t{256} << 10;
+constexpr std::size_t kLargeJsonData = std::size_t{64} << 10;
+
+// What a gathering write takes; the vector behind it stays where it is.
+class OutputView {
+ public:
+  using value_type = asio::const_buffer;
+  using const_iterator = const asio::const_buffer*;
+  explicit OutputView(std::span<const asio::const_buffer> buffers) : buffers_(buffers) {}
+  const_iterator begin() const { return buffers_.data(); }
+  const_iterator end() const { return buffers_.data() + buffers_.size(); }
+
+ private:
+  std::span<const asio::const_buffer> buffers_;
+};
+
+bool IsLargeJson(const InferReplyFormat& format, const InferResponse& response) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < response.outputs.size(); ++i) {
+    if (i >= format.binary.size() || !format.binary[i]) bytes += response.outputs[i].data.size();
+  }
+  return bytes > kLargeJsonData;
+}
+
+}  // namespace
+
+HttpConnection::HttpConnection(asio::ip::tcp::socket socket, IoThread& thread, HttpShared& shared,
+                               HttpPort port)
+    : socket_(std::move(socket)),
+      thread_(thread),
+      shared_(shared),
+      port_(port),
+      input_(std::make_unique_for_overwrite<char[]>(kInputBytes)),
+      input_capacity_(kInputBytes),
+      scanner_(shared.options.limits) {
+  shared_.connections.fetch_add(1, std::memory_order_relaxed);
+}
+
+HttpConnection::~HttpConnection() { shared_.connections.fetch_sub(1, std::memory_order_relaxed); }
+
+void HttpConnection::Start() {
+  boost::system::error_code ignored;  // the connection works without, and a dead one shows itself
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  socket_.non_blocking(true, ignored);
+  LimitTime(shared_.options.idle_timeout);
+  Advance();
+}
+
+void HttpConnection::LimitTime(Duration limit) {
+  // now() may be one tick old: nobody's time is cut short.
+  deadline_ = thread_.now() + thread_.tick() + limit;
+  has_deadline_ = true;
+}
+
+void HttpConnection::Tick(IoThread::Time now) {
+  if (!has_deadline_ || now < deadline_) return;
+  has_deadline_ = false;
+  switch (phase_) {
+    case Phase::kHead:
+      if (input().empty()) return Close();
+      return Refuse({408, "the request's header did not arrive in time"});
+    case Phase::kBody:
+    case Phase::kChunks:
+      return Refuse({408, "the request's body did not arrive in time"});
+    case Phase::kWriting:
+    case Phase::kLinger:
+      return Close();
+    case Phase::kExecuting:
+    case Phase::kClosed:
+      return;
+  }
+}
+
+void HttpConnection::CloseWhenIdle() {
+  boost::system::error_code error;
+  const bool idle = phase_ == Phase::kHead && input().empty();
+  if (idle && (socket_.available(error) == 0 || error)) return Close();
+  close_after_ = true;
+}
+
+void HttpConnection::Abort() { Close(); }
+
+void HttpConnection::Close() {
+  if (phase_ == Phase::kClosed) return;
+  phase_ = Phase::kClosed;
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  // An answer that is under way is awaited: it refers to this connection.
+  if (in_node_) return shared_.routes.node().Cancel(request_);
+  if (!parsing_) Leave();
+}
+
+void HttpConnection::Leave() { thread_.Remove(shared_from_this()); }
+
+void HttpConnection::StartRead() {
+  if (reading_ || peer_gone_ || phase_ == Phase::kClosed) return;
+  asio::mutable_buffer target;
+  if (phase_ == Phase::kBody) {
+    const std::span<std::byte> free = body_.unfilled();
+    target = asio::buffer(free.data(), free.size());
+    read_into_ = ReadInto::kBody;
+  } else {
+    if (input_begin_ == input_end_) {
+      input_begin_ = input_end_ = 0;
+    } else if (input_end_ == input_capacity_ && input_begin_ > 0) {
+      std::memmove(input_.get(), input_.get() + input_begin_, input().size());
+      input_end_ -= input_begin_;
+      input_begin_ = 0;
+    }
+    // Full while a request is in the node: the next ones wait in the socket.
+    if (input_end_ == input_capacity_) return;
+    target = asio::buffer(input_.get() + input_end_, input_capacity_ - input_end_);
+    read_into_ = ReadInto::kInput;
+  }
+  reading_ = true;
+  socket_.async_read_some(
+      target, [self = shared_from_this()](const boost::system::error_code& error,
+                                          std::size_t bytes) { self->OnRead(error, bytes); });
+}
+
+void HttpConnection::OnRead(const boost::system::error_code& error, std::size_t bytes) {
+  reading_ = false;
+  if (phase_ == Phase::kClosed) return;
+  if (error) return OnPeerGone(error == asio::error::eof);
+  if (read_into_ == ReadInto::kBody) {
+    body_.Fill(bytes);
+  } else if (phase_ == Phase::kLinger) {
+    input_begin_ = input_end_ = 0;  // nobody reads it any more
+  } else {
+    if (phase_ == Phase::kHead && input().empty()) LimitTime(shared_.options.head_timeout);
+    input_end_ += bytes;
+  }
+  if (phase_ == Phase::kBody || phase_ == Phase::kChunks) {
+    LimitTime(shared_.options.body_timeout);
+  }
+  Advance();
+}
+
+void HttpConnection::OnPeerGone(bool orderly) {
+  peer_gone_ = true;
+  if (!orderly) return Close();
+  switch (phase_) {
+    case Phase::kHead:
+      if (input().empty()) return Close();
+      return Refuse({400, "the connection ended within the request's header"});
+    case Phase::kBody:
+    case Phase::kChunks:
+      return Refuse({400, "the connection ended within the request's body"});
+    case Phase::kExecuting:
+      // A client may close its sending side only; it is told what became of its request.
+      close_after_ = true;
+      if (in_node_) shared_.routes.node().Cancel(request_);
+      return;
+    case Phase::kWriting:
+      close_after_ = true;
+      return;
+    case Phase::kLinger:
+    case Phase::kClosed:
+      return Close();
+  }
+}
+
+void HttpConnection::Advance() {
+  bool more = true;
+  while (more) {
+    switch (phase_) {
+      case Phase::kHead:
+        more = AdvanceHead();
+        break;
+      case Phase::kBody:
+        more = AdvanceBody();
+        break;
+      case Phase::kChunks:
+        more = AdvanceChunks();
+        break;
+      case Phase::kExecuting:
+      case Phase::kLinger:
+        StartRead();
+        return;
+      case Phase::kWriting:
+      case Phase::kClosed:
+        return;
+    }
+  }
+}
+
+bool HttpConnection::AdvanceHead() {
+  // Some clients send an empty line behind a body.
+  while (input().starts_with("\r\n")) {
+    input_begin_ += 2;
+    scanner_.Reset();
+  }
+  if (input().empty()) {
+    if (close_after_) {
+      Close();
+      return false;
+    }
+    StartRead();
+    return false;
+  }
+  std::optional<HttpFault> fault;
+  const std::size_t size = scanner_.Scan(input(), fault);
+  if (!fault && size > 0) {
+    scanner_.Reset();
+    head_ = HttpHead();
+    fault = ParseHead(input().substr(0, size), head_);
+    if (!fault) {
+      route_ = FindRoute(head_.method, head_.target, port_);
+      input_begin_ += size;
+      BeginRequest();
+      return true;
+    }
+  }
+  if (fault) {
+    head_ = HttpHead();
+    Refuse(*fault);
+    return true;
+  }
+  if (GrowInput()) StartRead();
+  return false;
+}
+
+// Makes room for the rest of a head; false while the room is in use by a read.
+bool HttpConnection::GrowInput() {
+  if (reading_) return false;
+  if (input_end_ < input_capacity_ || input_begin_ > 0) return true;
+  // The scanner stops heads that exceed their limit, so that this ends.
+  const std::size_t capacity = 2 * input_capacity_;
+  auto larger = std::make_unique_for_overwrite<char[]>(capacity);
+  std::memcpy(larger.get(), input_.get(), input_end_);
+  input_ = std::move(larger);
+  input_capacity_ = capacity;
+  return true;
+}
+
+void HttpConnection::BeginRequest() {
+  const HttpLimits& limits = shared_.options.limits;
+  refusal_.reset();
+  close_after_ = close_after_ || !head_.keep_alive;
+  if (head_.content_length > limits.body_bytes) {
+    return Refuse({413, fmt::format("a body of {} bytes: expected at most {}", head_.content_length,
+                                    limits.body_bytes)});
+  }
+  if (head_.encoded) refusal_ = HttpFault{415, "Content-Encoding is not supported"};
+  const std::size_t known = static_cast<std::size_t>(head_.content_length);
+  const bool has_body = head_.chunked || known > 0;
+  if (has_body && !body_.Start(static_cast<std::size_t>(head_.json_size.value_or(0)),
+                               head_.chunked ? kFirstChunkedBytes : known)) {
+    return Refuse({503, "no memory for the body"});
+  }
+  if (head_.expects_continue && has_body && input().empty()) {
+    constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    boost::system::error_code error;
+    asio::write(socket_, asio::buffer(kContinue), error);
+    if (error) return Close();
+  }
+  LimitTime(shared_.options.body_timeout);
+  if (head_.chunked) {
+    chunks_ = std::make_unique<ChunkDecoder>(limits);
+    phase_ = Phase::kChunks;
+  } else {
+    phase_ = Phase::kBody;
+  }
+}
+
+bool HttpConnection::AdvanceBody() {
+  const std::size_t missing = static_cast<std::size_t>(head_.content_length) - body_.size();
+  const std::size_t taken = std::min(missing, input().size());
+  if (taken > 0) {
+    body_.Append(std::as_bytes(std::span(input().data(), taken)));  // never grows
+    input_begin_ += taken;
+  }
+  if (taken == missing) {
+    Dispatch();
+    return true;
+  }
+  StartRead();
+  return false;
+}
+
+bool HttpConnection::AdvanceChunks() {
+  std::optional<HttpFault> fault;
+  const std::size_t consumed = chunks_->Decode(input(), body_, fault);
+  input_begin_ += consumed;
+  if (!fault && chunks_->done()) {
+    chunks_.reset();
+    Dispatch();
+    return true;
+  }
+  if (!fault && input().size() == input_capacity_) {
+    fault = HttpFault{400, "malformed HTTP: the line before a chunk is too long"};
+  }
+  if (fault) {
+    chunks_.reset();
+    Refuse(*fault);
+    return true;
+  }
+  StartRead();
+  return false;
+}
+
+void HttpConnection::Dispatch() {
+  phase_ = Phase::kExecuting;
+  has_deadline_ = false;
+  if (refusal_) {
+    HttpReply reply;
+    reply.code = refusal_->code;
+    reply.body = ErrorJson(refusal_->message);
+    return Reply(std::move(reply));
+  }
+  if (route_.kind == HttpRoute::Kind::kInfer) return DispatchInfer();
+  body_ = HttpBody();
+  Reply(shared_.routes.Answer(route_));
+}
+
+void HttpConnection::DispatchInfer() {
+  const Buffer body = body_.Take();
+  const std::size_t json_bytes =
+      std::min<std::uint64_t>(head_.json_size.value_or(body.size()), body.size());
+  if (json_bytes <= kLargeJsonBytes) {
+    return Submit(shared_.routes.DecodeInfer(route_, thread_.decoder(), body, head_.json_size));
+  }
+  parsing_ = true;
+  shared_.parse_thread.Post([self = shared_from_this(), body] {
+    // The connection leaves the request alone while it is with the parse thread.
+    HttpShared& shared = self->shared_;
+    auto call = std::make_unique<Result<InferCall>>(shared.routes.DecodeInfer(
+        self->route_, shared.parse_thread.decoder(), body, self->head_.json_size));
+    asio::post(self->thread_.context(), [self, call = std::move(call)]() mutable {
+      self->parsing_ = false;
+      if (self->phase_ == Phase::kClosed) return self->Leave();
+      if (self->peer_gone_) return self->Close();
+      self->Submit(std::move(*call));
+      self->Advance();
+    });
+  });
+}
+
+void HttpConnection::Submit(Result<InferCall> call) {
+  if (!call) return Reply(HttpRoutes::ErrorReply(call.error()));
+  format_ = std::move(call->format);
+  in_node_ = true;
+  in_submit_ = true;
+  request_ =
+      shared_.routes.node().Submit(std::move(call->request), ResponseHandle(shared_from_this()));
+  in_submit_ = false;
+  if (response_) {
+    InferResponse response = std::move(*response_);
+    response_.reset();
+    OnAnswered(std::move(response));
+  }
+}
+
+void HttpConnection::OnResponse(InferResponse response) {
+  if (thread_.RunsHere() && in_submit_) {
+    response_ = std::move(response);
+    return;
+  }
+  asio::post(thread_.context(),
+             [self = shared_from_this(), response = std::move(response)]() mutable {
+               self->OnAnswered(std::move(response));
+               self->Advance();
+             });
+}
+
+void HttpConnection::OnAnswered(InferResponse response) {
+  in_node_ = false;
+  if (phase_ == Phase::kClosed) return Leave();
+  if (!IsLargeJson(format_, response)) {
+    return Reply(shared_.routes.InferReply(format_, std::move(response)));
+  }
+  parsing_ = true;
+  shared_.parse_thread.Post([self = shared_from_this(), response = std::move(response)]() mutable {
+    auto reply = std::make_unique<HttpReply>(
+        self->shared_.routes.InferReply(self->format_, std::move(response)));
+    asio::post(self->thread_.context(), [self, reply = std::move(reply)]() mutable {
+      self->parsing_ = false;
+      if (self->phase_ == Phase::kClosed) return self->Leave();
+      self->Reply(std::move(*reply));
+      self->Advance();
+    });
+  });
+}
+
+void HttpConnection::Refuse(const HttpFault& fault) {
+  close_after_ = true;
+  HttpReply reply;
+  reply.code = fault.code;
+  reply.body = ErrorJson(fault.message);
+  if (fault.code == 503) reply.retry_after_s = 1;
+  Reply(std::move(reply));
+}
+
+void HttpConnection::Reply(HttpReply reply) {
+  reply_ = std::move(reply);
+  format_.model.reset();
+  if (shared_.leaving.load(std::memory_order_relaxed)) close_after_ = true;
+  std::size_t binary_bytes = 0;
+  for (const std::span<const std::byte>& part : reply_.binary) binary_bytes += part.size();
+
+  std::string& head = head_text_;
+  head = "HTTP/1.1 ";
+  AppendNumber(head, reply_.code);
+  head += ' ';
+  head += HttpReason(reply_.code);
+  head += "\r\nContent-Type: ";
+  head += reply_.binary.empty() ? reply_.content_type : "application/octet-stream";
+  head += "\r\nContent-Length: ";
+  AppendNumber(head, reply_.body.size() + binary_bytes);
+  if (!reply_.binary.empty()) {
+    head += "\r\nInference-Header-Content-Length: ";
+    AppendNumber(head, reply_.body.size());
+  }
+  if (!reply_.allow.empty()) {
+    head += "\r\nAllow: ";
+    head += reply_.allow;
+  }
+  if (reply_.retry_after_s > 0) {
+    head += "\r\nRetry-After: ";
+    AppendNumber(head, reply_.retry_after_s);
+  }
+  if (close_after_) {
+    head += "\r\nConnection: close";
+  } else if (head_.http_1_0) {
+    head += "\r\nConnection: keep-alive";
+  }
+  head += "\r\n\r\n";
+
+  output_.clear();
+  output_next_ = 0;
+  output_.emplace_back(head.data(), head.size());
+  if (head_.method != HttpMethod::kHead) {
+    output_.emplace_back(reply_.body.data(), reply_.body.size());
+    for (const std::span<const std::byte>& part : reply_.binary) {
+      if (!part.empty()) output_.emplace_back(part.data(), part.size());
+    }
+  }
+  phase_ = Phase::kWriting;
+  WriteSome();
+}
+
+void HttpConnection::WriteSome() {
+  while (output_next_ < output_.size()) {
+    boost::system::error_code error;
+    std::size_t written =
+        socket_.write_some(OutputView(std::span(output_).subspan(output_next_)), error);
+    if (error == asio::error::would_block) {
+      LimitTime(shared_.options.write_timeout);
+      socket_.async_wait(asio::ip::tcp::socket::wait_write,
+                         [self = shared_from_this()](const boost::system::error_code& failed) {
+                           if (self->phase_ != Phase::kWriting) return;
+                           if (failed) return self->Close();
+                           self->WriteSome();
+                           self->Advance();
+                         });
+      return;
+    }
+    if (error) return Close();
+    while (output_next_ < output_.size() && written >= output_[output_next_].size()) {
+      written -= output_[output_next_++].size();
+    }
+    if (written > 0) output_[output_next_] += written;
+  }
+  OnWritten();
+}
+
+void HttpConnection::OnWritten() {
+  reply_ = HttpReply();
+  if (!close_after_) {
+    phase_ = Phase::kHead;
+    head_ = HttpHead();
+    LimitTime(input().empty() ? shared_.options.idle_timeout : shared_.options.head_timeout);
+    return;
+  }
+  if (peer_gone_) return Close();
+  // Closing a socket with unread bytes in it resets the connection, and the client may lose the
+  // answer that it has not read yet.
+  boost::system::error_code ignored;
+  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  phase_ = Phase::kLinger;
+  input_begin_ = input_end_ = 0;
+  LimitTime(shared_.options.linger);
+}
+
+}  // namespace duly

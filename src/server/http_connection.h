@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/infer.h"
+#include "server/http_body.h"
+#include "server/http_head.h"
+#include "server/http_message.h"
+#include "server/http_routes.h"
+#include "server/http_server.h"
+#include "server/infer_json.h"
+#include "server/io_thread.h"
+#include "server/parse_thread.h"
+
+namespace duly {
+
+// What all connections of a server share. Outlives them.
+struct HttpShared {
+  HttpShared(HttpOptions o, Node& node) : options(std::move(o)), routes(node) {}
+
+  const HttpOptions options;
+  HttpRoutes routes;
+  ParseThread parse_thread;
+  std::atomic<bool> leaving{false};  // answers ask clients to close
+  std::atomic<std::uint32_t> connections{0};
+};
+
+// One connection: reads a request, has it answered, writes the answer, and so on. While a request
+// is in the node the connection goes on reading, so that it notices a client that left and finds
+// the next request already there.
+//
+// Bodies of known length are read straight into the memory that the tensors stay in; answers are
+// written with one gathering call, at once if the socket takes them.
+//
+// Threading: on its I/O thread, OnResponse excepted.
+class HttpConnection final : public ResponseSink,
+                             public std::enable_shared_from_this<HttpConnection> {
+ public:
+  HttpConnection(boost::asio::ip::tcp::socket socket, IoThread& thread, HttpShared& shared,
+                 HttpPort port);
+  ~HttpConnection() override;
+
+  void Start();
+  // Checks the connection's time limit.
+  void Tick(IoThread::Time now);
+  // Closes the connection unless it has something to answer; then it closes after the answer.
+  void CloseWhenIdle();
+  // Closes the socket; a request in the node is cancelled.
+  void Abort();
+
+  void OnResponse(InferResponse response) override;
+
+ private:
+  enum class Phase : std::uint8_t {
+    kHead,       // waits for a complete head
+    kBody,       // reads a body of known length
+    kChunks,     // reads a body in chunks
+    kExecuting,  // the request is in the node or with the parse thread
+    kWriting,    // the socket has not taken the whole answer yet
+    kLinger,     // everything was written; waits for the client to close
+    kClosed,
+  };
+  enum class ReadInto : std::uint8_t { kInput, kBody };
+
+  // Does what can be done with the bytes that are there; returns when it needs an event.
+  void Advance();
+  bool AdvanceHead();
+  bool AdvanceBody();
+  bool AdvanceChunks();
+  void StartRead();
+  void OnRead(const boost::system::error_code& error, std::size_t bytes);
+  void OnPeerGone(bool orderly);
+
+  void BeginRequest();
+  void Dispatch();
+  void DispatchInfer();
+  void Submit(Result<InferCall> call);
+  void OnAnswered(InferResponse response);
+  void Refuse(const HttpFault& fault);
+  void Reply(HttpReply reply);
+  void WriteSome();
+  void OnWritten();
+
+  void Close();
+  void Leave();
+  void LimitTime(Duration limit);
+  bool GrowInput();
+  std::string_view input() const {
+    return {input_.get() + input_begin_, input_end_ - input_begin_};
+  }
+
+  boost::asio::ip::tcp::socket socket_;
+  IoThread& thread_;
+  HttpShared& shared_;
+  const HttpPort port_;
+
+  Phase phase_ = Phase::kHead;
+  bool reading_ = false;
+  ReadInto read_into_ = ReadInto::kInput;
+  bool peer_gone_ = false;    // no more bytes will come
+  bool close_after_ = false;  // the answer in progress ends the connection
+  bool in_node_ = false;      // the node has the request
+  bool in_submit_ = false;    // it is being given to the node
+  bool parsing_ = false;      // the parse thread has the request or the answer
+  bool has_deadline_ = false;
+  IoThread::Time deadline_;
+
+  // Bytes read and not yet consumed: heads, chunks, small bodies, the beginnings of large ones.
+  std::unique_ptr<char[]> input_;
+  std::size_t input_capacity_ = 0;
+  std::size_t input_begin_ = 0;
+  std::size_t input_end_ = 0;
+
+  // The request in progress.
+  HeadScanner scanner_;
+  HttpHead head_;
+  HttpRoute route_;
+  std::optional<HttpFault> refusal_;  // known since the head, told after the body
+  HttpBody body_;
+  std::unique_ptr<ChunkDecoder> chunks_;
+  InferReplyFormat format_;
+  RequestId request_;
+  std::optional<InferResponse> response_;  // that came before Submit returned
+
+  // The answer in progress.
+  std::string head_text_;
+  HttpReply reply_;
+  std::vector<boost::asio::const_buffer> output_;
+  std::size_t output_next_ = 0;
+};
+
+}  // namespace duly

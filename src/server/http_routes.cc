@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/http_routes.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "server/json_text.h"
+#include "server/metrics.h"
+#include "server/model_json.h"
+#include "server/outcome_codes.h"
+
+namespace duly {
+namespace {
+
+using Kind = HttpRoute::Kind;
+
+enum class Methods : std::uint8_t { kGet, kPost, kBoth };
+
+struct Pattern {
+  std::string_view path;  // {} stands for one segment
+  Kind kind;
+  Methods methods;
+};
+constexpr std::array<Pattern, 19> kServerRoutes{
+    {{"/v2/health/live", Kind::kLive, Methods::kGet},
+     {"/v2/health/ready", Kind::kReady, Methods::kGet},
+     {"/v2", Kind::kServer, Methods::kGet},
+     {"/v2/models", Kind::kModels, Methods::kGet},
+     {"/v2/models/stats", Kind::kAllStats, Methods::kGet},
+     {"/v2/repository/index", Kind::kIndex, Methods::kPost},
+     {"/metrics", Kind::kMetrics, Methods::kGet},
+     {"/v2/logging", Kind::kLater, Methods::kBoth},
+     {"/v2/trace/setting", Kind::kLater, Methods::kBoth},
+     {"/v2/systemsharedmemory/status", Kind::kLater, Methods::kGet},
+     {"/v2/systemsharedmemory/unregister", Kind::kLater, Methods::kPost},
+     {"/v2/cudasharedmemory/status", Kind::kLater, Methods::kGet},
+     {"/v2/cudasharedmemory/unregister", Kind::kLater, Methods::kPost},
+     {"/v2/systemsharedmemory/region/{}/status", Kind::kLater, Methods::kGet},
+     {"/v2/systemsharedmemory/region/{}/register", Kind::kLater, Methods::kPost},
+     {"/v2/systemsharedmemory/region/{}/unregister", Kind::kLater, Methods::kPost},
+     {"/v2/repository/{}/index", Kind::kLater, Methods::kPost},
+     {"/v2/repository/models/{}/load", Kind::kLater, Methods::kPost},
+     {"/v2/repository/models/{}/unload", Kind::kLater, Methods::kPost}}};
+// Behind /v2/models/M and /v2/models/M/versions/V.
+constexpr std::array<Pattern, 8> kModelRoutes{{{"/infer", Kind::kInfer, Methods::kPost},
+                                               {"", Kind::kModel, Methods::kGet},
+                                               {"/ready", Kind::kModelReady, Methods::kGet},
+                                               {"/config", Kind::kModelConfig, Methods::kGet},
+                                               {"/stats", Kind::kModelStats, Methods::kGet},
+                                               {"/generate", Kind::kLater, Methods::kPost},
+                                               {"/generate_stream", Kind::kLater, Methods::kPost},
+                                               {"/trace/setting", Kind::kLater, Methods::kBoth}}};
+
+bool Matches(std::string_view pattern, std::string_view path) {
+  const std::size_t hole = pattern.find("{}");
+  if (hole == std::string_view::npos) return pattern == path;
+  const std::string_view tail = pattern.substr(hole + 2);
+  if (!path.starts_with(pattern.substr(0, hole)) || !path.ends_with(tail) ||
+      path.size() <= hole + tail.size()) {
+    return false;
+  }
+  return path.substr(hole, path.size() - hole - tail.size()).find('/') == std::string_view::npos;
+}
+
+void Choose(const Pattern& pattern, HttpMethod method, HttpRoute& route) {
+  const bool get = method == HttpMethod::kGet || method == HttpMethod::kHead;
+  const bool post = method == HttpMethod::kPost;
+  if ((pattern.methods != Methods::kPost && get) || (pattern.methods != Methods::kGet && post)) {
+    route.kind = pattern.kind;
+    return;
+  }
+  route.kind = Kind::kMethod;
+  route.allow = pattern.methods == Methods::kGet    ? "GET, HEAD"
+                : pattern.methods == Methods::kPost ? "POST"
+                                                    : "GET, HEAD, POST";
+}
+
+// The path of a target in origin or absolute form.
+std::string_view PathOf(std::string_view target) {
+  if (const std::size_t scheme = target.find("://");
+      scheme != std::string_view::npos && !target.starts_with('/')) {
+    const std::size_t slash = target.find('/', scheme + 3);
+    target = slash == std::string_view::npos ? "/" : target.substr(slash);
+  }
+  return target.substr(0, target.find_first_of("?#"));
+}
+
+// Milliseconds since 1970, for what clients compare with their calendar.
+std::int64_t UnixNowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+HttpReply Json(std::string body) {
+  HttpReply reply;
+  reply.body = std::move(body);
+  return reply;
+}
+
+HttpReply Error(std::uint16_t code, std::string_view message) {
+  HttpReply reply = Json(ErrorJson(message));
+  reply.code = code;
+  return reply;
+}
+
+}  // namespace
+
+HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port) {
+  constexpr std::string_view kModels = "/v2/models/";
+  const std::string_view path = PathOf(target);
+  HttpRoute route;
+  if (port == HttpPort::kMetrics || !path.starts_with(kModels) || path == "/v2/models/stats") {
+    for (const Pattern& pattern : kServerRoutes) {
+      if (port == HttpPort::kMetrics && pattern.kind != Kind::kMetrics) continue;
+      if (!Matches(pattern.path, path)) continue;
+      Choose(pattern, method, route);
+      break;
+    }
+    return route;
+  }
+
+  std::string_view rest = path.substr(kModels.size());
+  const std::string_view name = rest.substr(0, rest.find('/'));
+  rest.remove_prefix(name.size());
+  std::optional<std::string> decoded = DecodePercent(name);
+  if (!decoded || decoded->empty()) return route;
+  constexpr std::string_view kVersions = "/versions/";
+  if (rest.starts_with(kVersions)) {
+    rest.remove_prefix(kVersions.size());
+    const std::string_view version = rest.substr(0, rest.find('/'));
+    const char* const end = version.data() + version.size();
+    if (version.empty() || version.find_first_not_of("0123456789") != std::string_view::npos) {
+      return route;
+    }
+    // A number that is too large names no version, as any other that is not there.
+    if (std::from_chars(version.data(), end, route.version).ec != std::errc()) {
+      route.version = std::numeric_limits<std::int64_t>::max();
+    }
+    rest.remove_prefix(version.size());
+  }
+  for (const Pattern& pattern : kModelRoutes) {
+    if (pattern.path != rest) continue;
+    route.model = std::move(*decoded);
+    Choose(pattern, method, route);
+    return route;
+  }
+  return route;
+}
+
+HttpReply HttpRoutes::ErrorReply(const Status& status) {
+  HttpReply reply = Error(HttpCode(status.code()), status.message());
+  if (IsRetryable(status.code())) reply.retry_after_s = RetryAfterSeconds(Duration(0));
+  return reply;
+}
+
+std::shared_ptr<const ServedModel> HttpRoutes::FindModel(const HttpRoute& route,
+                                                         Status& failure) const {
+  std::shared_ptr<const ServedModel> model = node_.FindModel(route.model, route.version);
+  if (model != nullptr) return model;
+  failure = Status(StatusCode::kNotFound,
+                   node_.FindModel(route.model, -1) == nullptr
+                       ? fmt::format("unknown model '{}'", route.model)
+                       : fmt::format("model '{}' has no version {}", route.model, route.version));
+  return nullptr;
+}
+
+HttpReply HttpRoutes::Answer(const HttpRoute& route) const {
+  switch (route.kind) {
+    case Kind::kLive:
+      return Json(R"({"live":true})");
+    case Kind::kReady: {
+      const bool ready = ready_.load(std::memory_order_relaxed);
+      HttpReply reply = Json(ready ? R"({"ready":true})" : R"({"ready":false})");
+      if (!ready) reply.code = 400;
+      return reply;
+    }
+    case Kind::kServer:
+      return Json(ServerMetadataJson(DULY_VERSION));
+    case Kind::kModels:
+      return Json(ModelNamesJson(node_.Models()));
+    case Kind::kAllStats:
+      return Json(ModelStatsJson(node_.Models(), node_.Stats(), node_.Now(), UnixNowMs()));
+    case Kind::kIndex:
+      return Json(RepositoryIndexJson(node_.Models()));
+    case Kind::kMetrics: {
+      HttpReply reply = Json(MetricsText(node_.Models(), node_.config(), node_.Stats()));
+      reply.content_type = kMetricsContentType;
+      return reply;
+    }
+    case Kind::kModel:
+    case Kind::kModelReady:
+    case Kind::kModelConfig:
+    case Kind::kModelStats:
+      return AnswerModel(route);
+    case Kind::kLater:
+      return Error(501, "this part of the protocol is not in this version of Duly");
+    case Kind::kMethod: {
+      HttpReply reply =
+          Error(405, fmt::format("this route does not know the method: expected {}", route.allow));
+      reply.allow = route.allow;
+      return reply;
+    }
+    case Kind::kInfer:
+    case Kind::kUnknown:
+      break;
+  }
+  return Error(404, "no such route: expected /v2, /v2/health/ready, /v2/models/NAME/infer, ...");
+}
+
+HttpReply HttpRoutes::AnswerModel(const HttpRoute& route) const {
+  Status failure;
+  const std::shared_ptr<const ServedModel> model = FindModel(route, failure);
+  if (model == nullptr) return ErrorReply(failure);
+  switch (route.kind) {
+    case Kind::kModelReady: {
+      std::string body = R"({"name":)";
+      AppendJsonString(body, model->spec.name);
+      body += model->ready ? R"(,"ready":true})" : R"(,"ready":false})";
+      HttpReply reply = Json(std::move(body));
+      if (!model->ready) reply.code = 400;
+      return reply;
+    }
+    case Kind::kModelConfig:
+      return Json(ModelConfigJson(model->spec));
+    case Kind::kModelStats:
+      return Json(ModelStatsJson(std::span(&model, 1), node_.Stats(), node_.Now(), UnixNowMs()));
+    default: {
+      std::vector<std::int64_t> versions;
+      for (const auto& other : node_.Models()) {
+        if (other->spec.name == model->spec.name) versions.push_back(other->spec.version);
+      }
+      return Json(ModelMetadataJson(model->spec, versions));
+    }
+  }
+}
+
+Result<InferCall> HttpRoutes::DecodeInfer(const HttpRoute& route, InferDecoder& decoder,
+                                          const Buffer& body,
+                                          std::optional<std::uint64_t> json_size) const {
+  Status failure;
+  std::shared_ptr<const ServedModel> model = FindModel(route, failure);
+  if (model == nullptr) return duly::Error(std::move(failure));
+  if (!model->ready) {
+    return duly::Error(StatusCode::kUnavailable, "model '{}' is not ready yet", route.model);
+  }
+  if (!json_size && body.size() == 0) {
+    return duly::Error(StatusCode::kInvalidArgument, "the request has no body");
+  }
+  return decoder.Decode(std::move(model), node_, body, json_size.value_or(body.size()));
+}
+
+HttpReply HttpRoutes::InferReply(const InferReplyFormat& format, InferResponse response) const {
+  HttpReply reply;
+  Status status = StatusOf(response, format.model->spec.name);
+  if (status.ok()) {
+    status = EncodeInferReply(format, response, reply.body, reply.binary);
+    if (status.ok()) {
+      reply.tensors = std::move(response.outputs);
+      return reply;
+    }
+    return ErrorReply(status);
+  }
+  reply.code = HttpCode(status.code());
+  reply.body = EncodeInferError(format, response, status);
+  if (IsRetryable(status.code())) reply.retry_after_s = RetryAfterSeconds(response.retry_after);
+  return reply;
+}
+
+}  // namespace duly

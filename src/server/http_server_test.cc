@@ -1,0 +1,767 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/http_server.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "server/fake_node_test_util.h"
+#include "server/http_client_test_util.h"
+
+namespace duly {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+
+constexpr std::string_view kCopy = "/v2/models/copy/infer";
+constexpr std::string_view kSmall =
+    R"({"inputs":[{"name":"in0","shape":[2],"datatype":"FP32","data":[1,2]}]})";
+
+std::string BinaryHead(std::string_view shape, std::size_t bytes) {
+  return fmt::format(
+      R"({{"inputs":[{{"name":"in0","shape":{},"datatype":"FP32","parameters":{{"binary_data_size":{}}}}}],"parameters":{{"binary_data_output":true}}}})",
+      shape, bytes);
+}
+
+std::string BinaryRequest(std::string_view target, std::string_view head, std::string_view data) {
+  return PostRequest(target, std::string(head) + std::string(data),
+                     fmt::format("Inference-Header-Content-Length: {}\r\n", head.size()));
+}
+
+HttpOptions TestOptions() {
+  HttpOptions options;
+  options.port = 0;
+  options.metrics_port = 0;
+  options.threads = 2;
+  return options;
+}
+
+class HttpServing : public ::testing::Test {
+ protected:
+  void Serve(HttpOptions options = TestOptions()) {
+    auto server = HttpServer::Start(std::move(options), node_);
+    ASSERT_TRUE(server) << server.error().ToString();
+    server_ = std::move(*server);
+    server_->SetReady();
+  }
+  TestReply Call(std::string_view bytes) { return TestClient(server_->port()).Call(bytes); }
+  json Get(std::string_view target) {
+    const TestReply reply = Call(GetRequest(target));
+    EXPECT_EQ(reply.code, 200) << target << ' ' << reply.body;
+    return json::parse(reply.body);
+  }
+  // Waits for what another thread does soon.
+  template <typename Condition>
+  static bool Soon(Condition condition) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (std::chrono::steady_clock::now() < end) {
+      if (condition()) return true;
+      std::this_thread::yield();
+    }
+    return false;
+  }
+
+  FakeNode node_{TestModels()};
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(HttpServing, HealthSpeaksJsonAndFollowsTheServersLife) {
+  auto server = HttpServer::Start(TestOptions(), node_);
+  ASSERT_TRUE(server);
+  TestClient client((*server)->port());
+  EXPECT_EQ(client.Call(GetRequest("/v2/health/live")).body, R"({"live":true})");
+  TestReply ready = client.Call(GetRequest("/v2/health/ready"));
+  EXPECT_EQ(ready.code, 400);
+  EXPECT_EQ(ready.body, R"({"ready":false})");
+  (*server)->SetReady();
+  ready = client.Call(GetRequest("/v2/health/ready"));
+  EXPECT_EQ(ready.code, 200);
+  EXPECT_EQ(ready.body, R"({"ready":true})");
+  EXPECT_FALSE(ready.headers.contains("connection"));
+  (*server)->Leave();
+  ready = client.Call(GetRequest("/v2/health/ready"));
+  EXPECT_EQ(ready.code, 400);
+  EXPECT_EQ(ready.headers["connection"], "close");
+  EXPECT_TRUE(client.ReadsEnd());
+}
+
+TEST_F(HttpServing, AnAddressThatIsTakenIsAFailedStart) {
+  Serve();
+  HttpOptions options = TestOptions();
+  options.port = server_->port();
+  auto second = HttpServer::Start(options, node_);
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().message(), HasSubstr("cannot listen on 127.0.0.1:"));
+  options.host = "no such host";
+  EXPECT_EQ(HttpServer::Start(options, node_).error().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(HttpServing, MetadataConfigurationAndIndexDescribeTheModels) {
+  Serve();
+  const json server = Get("/v2");
+  EXPECT_EQ(server["name"], "duly");
+  EXPECT_THAT(server["extensions"].get<std::vector<std::string>>(),
+              ::testing::IsSupersetOf({"statistics", "binary_tensor_data"}));
+  EXPECT_EQ(Get("/v2/models/image"), json::parse(R"({"name":"image","versions":["1"],
+      "platform":"onnxruntime_onnx","inputs":[{"name":"in0","datatype":"FP32","shape":[-1,3,2,2]}],
+      "outputs":[{"name":"out0","datatype":"FP32","shape":[-1,3,2,2]}]})"));
+  const json config = Get("/v2/models/image/versions/1/config");
+  EXPECT_EQ(config["max_batch_size"], 8);
+  EXPECT_EQ(config["input"][0]["dims"], json::parse("[3,2,2]"));
+  EXPECT_EQ(config["input"][0]["data_type"], "TYPE_FP32");
+  EXPECT_EQ(config["input"][0]["optional"], false);
+  EXPECT_EQ(config["output"][0]["name"], "out0");
+  EXPECT_EQ(config["model_transaction_policy"]["decoupled"], false);
+  EXPECT_TRUE(config.contains("dynamic_batching"));
+  EXPECT_EQ(Get("/v2/models/copy_BYTES/config")["input"][0]["data_type"], "TYPE_STRING");
+  EXPECT_FALSE(Get("/v2/models/copy/config").contains("dynamic_batching"));
+  EXPECT_EQ(Get("/v2/models/copy/ready"), json::parse(R"({"name":"copy","ready":true})"));
+  EXPECT_EQ(Get("/v2/models")["models"].size(), TestModels().size());
+  const json index = json::parse(Call(PostRequest("/v2/repository/index", "")).body);
+  EXPECT_EQ(index.size(), TestModels().size());
+  EXPECT_EQ(index[0], json::parse(R"({"name":"copy","version":"1","state":"READY"})"));
+}
+
+TEST_F(HttpServing, StatisticsHaveEveryMemberThatClientsInsistOn) {
+  ModelStats& stats = node_.stats.models[0];
+  stats.inference_count = 12;
+  stats.execution_count = 3;
+  stats.success = {5, milliseconds(7)};
+  stats.queue = {5, milliseconds(2)};
+  stats.batches[4].infer = {3, milliseconds(1)};
+  stats.last_inference = node_.Now() - std::chrono::seconds(50);
+  Serve();
+  const json all = Get("/v2/models/stats")["model_stats"];
+  EXPECT_EQ(all.size(), TestModels().size());
+  const json one = Get("/v2/models/copy/stats")["model_stats"];
+  ASSERT_EQ(one.size(), 1U);
+  EXPECT_EQ(one[0]["name"], "copy");
+  EXPECT_EQ(one[0]["version"], "1");
+  EXPECT_EQ(one[0]["inference_count"], 12);
+  EXPECT_EQ(one[0]["execution_count"], 3);
+  const std::int64_t now_ms =
+      std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  EXPECT_NEAR(one[0]["last_inference"].get<double>(), static_cast<double>(now_ms - 50000), 5000);
+  EXPECT_EQ(all[1]["last_inference"], 0);
+  for (const char* name : {"success", "fail", "queue", "compute_input", "compute_infer",
+                           "compute_output", "cache_hit", "cache_miss"}) {
+    EXPECT_TRUE(one[0]["inference_stats"][name]["count"].is_number_unsigned()) << name;
+    EXPECT_TRUE(one[0]["inference_stats"][name]["ns"].is_number_integer()) << name;
+  }
+  EXPECT_EQ(one[0]["inference_stats"]["success"], json::parse(R"({"count":5,"ns":7000000})"));
+  EXPECT_EQ(one[0]["batch_stats"][0]["batch_size"], 4);
+  EXPECT_EQ(one[0]["batch_stats"][0]["compute_infer"]["ns"], 1000000);
+}
+
+TEST_F(HttpServing, RoutesMatchWholePathsAndNamesAreDecoded) {
+  std::vector<ModelSpec> models = TestModels();
+  models.push_back(EchoModel("a b/ü%", 0, {{DataType::kFp32, {-1}}}));
+  FakeNode node(models);
+  auto server = HttpServer::Start(TestOptions(), node);
+  ASSERT_TRUE(server);
+  TestClient client((*server)->port());
+  const auto code = [&](std::string_view target) { return client.Call(GetRequest(target)).code; };
+  EXPECT_EQ(code("/v2/models/a%20b%2F%C3%BC%25/ready"), 200);
+  EXPECT_EQ(code("/v2/models/copy/ready?x=1"), 200);
+  EXPECT_EQ(code("http://somewhere:80/v2/models/copy/ready"), 200);
+  EXPECT_EQ(code("/v2/models/copy/versions/1/ready"), 200);
+  for (const std::string_view target :
+       {"/", "/v2/", "/v2/model", "/v2/models/", "/v2/models//ready", "/v2/models/copy/",
+        "/v2/models/copy/versions/ready", "/v2/models/copy/versions//ready",
+        "/v2/models/copy/versions/x/ready", "/v2/models/copy/versions/-1/ready",
+        "/v2/models/copy%2/ready", "/v2/models/copy%zz/ready", "/v2/models/copy/ready/x", "*",
+        "/v2/health", "/v2/repository/models//load"}) {
+    const TestReply reply = client.Call(GetRequest(target));
+    EXPECT_EQ(reply.code, 404) << target;
+    EXPECT_THAT(json::parse(reply.body)["error"].get<std::string>(), HasSubstr("no such route"));
+  }
+  const auto error = [&](std::string_view target) {
+    const TestReply reply = client.Call(GetRequest(target));
+    EXPECT_EQ(reply.code, 404) << target;
+    return json::parse(reply.body)["error"].get<std::string>();
+  };
+  EXPECT_EQ(error("/v2/models/nope"), "unknown model 'nope'");
+  EXPECT_EQ(error("/v2/models/%FF/config"), "unknown model '\xEF\xBF\xBD'");
+  EXPECT_EQ(error("/v2/models/copy/versions/2"), "model 'copy' has no version 2");
+  EXPECT_EQ(error("/v2/models/copy/versions/99999999999999999999/stats"),
+            "model 'copy' has no version 9223372036854775807");
+}
+
+TEST_F(HttpServing, WrongMethodsAreToldTheRightOnes) {
+  Serve();
+  TestClient client(server_->port());
+  TestReply reply = client.Call(GetRequest(kCopy));
+  EXPECT_EQ(reply.code, 405);
+  EXPECT_EQ(reply.headers["allow"], "POST");
+  reply = client.Call(PostRequest("/v2/health/live", "{}"));
+  EXPECT_EQ(reply.code, 405);
+  EXPECT_EQ(reply.headers["allow"], "GET, HEAD");
+  reply = client.Call("DELETE /v2/models/copy HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(reply.code, 405);
+  reply = client.Call("BREW /v2/models/copy HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(reply.code, 405);
+  EXPECT_EQ(client.Call("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").code, 404);
+}
+
+TEST_F(HttpServing, PartsOfTheProtocolThatComeLaterSaySo) {
+  Serve();
+  TestClient client(server_->port());
+  for (const std::string_view target :
+       {"/v2/models/copy/generate", "/v2/models/copy/generate_stream", "/v2/logging",
+        "/v2/trace/setting", "/v2/models/copy/trace/setting", "/v2/repository/models/copy/load",
+        "/v2/repository/models/copy/unload", "/v2/repository/other/index",
+        "/v2/systemsharedmemory/unregister", "/v2/systemsharedmemory/region/r/register",
+        "/v2/cudasharedmemory/unregister"}) {
+    const TestReply reply = client.Call(PostRequest(target, "{}"));
+    EXPECT_EQ(reply.code, 501) << target;
+    EXPECT_TRUE(json::parse(reply.body).contains("error")) << target;
+  }
+}
+
+TEST_F(HttpServing, HeadHasTheHeaderOfGetAndNoBody) {
+  Serve();
+  TestClient client(server_->port());
+  const TestReply get = client.Call(GetRequest("/v2/models/copy"));
+  client.Send("HEAD /v2/models/copy HTTP/1.1\r\nHost: x\r\n\r\n");
+  const TestReply head = client.Read(TestClient::Body::kAbsent);
+  EXPECT_EQ(head.code, 200);
+  EXPECT_EQ(head.headers, get.headers);
+  // The next answer is where it should be.
+  EXPECT_EQ(client.Call(GetRequest("/v2/health/live")).body, R"({"live":true})");
+}
+
+TEST_F(HttpServing, JsonInferenceRoundTrips) {
+  Serve();
+  TestClient client(server_->port());
+  for (int i = 0; i < 3; ++i) {
+    const TestReply reply = client.Call(PostRequest(kCopy, kSmall));
+    EXPECT_EQ(reply.code, 200);
+    EXPECT_EQ(reply.headers.at("content-type"), "application/json");
+    EXPECT_EQ(json::parse(reply.body), json::parse(R"({"model_name":"copy","model_version":"1",
+        "outputs":[{"name":"out0","datatype":"FP32","shape":[2],"data":[1.0,2.0]}]})"));
+  }
+}
+
+TEST_F(HttpServing, LargeBinaryTensorsArriveWhereTheyWereReadAndLeaveFromThere) {
+  const std::byte* seen = nullptr;
+  bool contiguous = false;
+  std::string data(std::size_t{3} * 224 * 224 * 4, '\0');
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 31);
+  node_.AnswerWith([&](const InferRequest& request) {
+    const Tensor& input = request.inputs[0];
+    seen = input.data.data().data();
+    contiguous = std::memcmp(seen, data.data(), data.size()) == 0;
+    InferResponse response = FakeNode::Echo(request);
+    EXPECT_EQ(response.outputs[0].data.data().data(), seen);
+    return response;
+  });
+  Serve();
+  TestClient client(server_->port());
+  // Whatever the length of the JSON part, the tensor behind it is aligned and so stays in place: a
+  // copy made for alignment would not start at a multiple of 64.
+  for (int pad = 0; pad < 4; ++pad) {
+    const std::string head =
+        BinaryHead("[1,3,224,224]", data.size()) + std::string(static_cast<std::size_t>(pad), ' ');
+    const TestReply reply = client.Call(BinaryRequest("/v2/models/large/infer", head, data));
+    ASSERT_EQ(reply.code, 200) << reply.body;
+    EXPECT_TRUE(contiguous);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(seen) % 64, 0U);
+    EXPECT_EQ(reply.headers.at("content-type"), "application/octet-stream");
+    const std::size_t json_size = std::stoul(reply.headers.at("inference-header-content-length"));
+    EXPECT_EQ(json::parse(reply.body.substr(0, json_size))["outputs"][0]["parameters"],
+              json::parse(fmt::format(R"({{"binary_data_size":{}}})", data.size())));
+    EXPECT_EQ(reply.body.substr(json_size), data);
+  }
+}
+
+TEST_F(HttpServing, LargeJsonTensorsGoThroughTheParseThreadAndBack) {
+  Serve();
+  TestClient client(server_->port());
+  std::string numbers;
+  for (int i = 0; i < 3 * 224 * 224; ++i) numbers += fmt::format("{}{}", i ? "," : "", i * 0.25);
+  const std::string body = fmt::format(
+      R"({{"inputs":[{{"name":"in0","shape":[1,3,224,224],"datatype":"FP32","data":[{}]}}]}})",
+      numbers);
+  const TestReply reply = client.Call(PostRequest("/v2/models/large/infer", body));
+  ASSERT_EQ(reply.code, 200) << reply.body.substr(0, 300);
+  EXPECT_EQ(json::parse(reply.body)["outputs"][0]["data"], json::parse("[" + numbers + "]"));
+  EXPECT_EQ(
+      client.Call(PostRequest("/v2/models/large/infer", body.substr(0, body.size() - 2))).code,
+      400);
+  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200);
+}
+
+TEST_F(HttpServing, RawBinaryRequestsAreAnsweredInBinary) {
+  Serve();
+  const TestReply reply = Call(PostRequest("/v2/models/image/infer", std::string(48, '\1'),
+                                           "Inference-Header-Content-Length: 0\r\n"));
+  ASSERT_EQ(reply.code, 200) << reply.body;
+  const std::size_t json_size = std::stoul(reply.headers.at("inference-header-content-length"));
+  EXPECT_EQ(reply.body.substr(json_size), std::string(48, '\1'));
+}
+
+TEST_F(HttpServing, PipelinedRequestsAreAnsweredInOrder) {
+  Serve();
+  TestClient client(server_->port());
+  std::string all;
+  for (int i = 0; i < 40; ++i) {
+    all += PostRequest(
+        kCopy,
+        fmt::format(
+            R"({{"id":"{}","inputs":[{{"name":"in0","shape":[1],"datatype":"FP32","data":[1]}}]}})",
+            i));
+    all += GetRequest("/v2/health/live");
+    all += PostRequest("/v2/models/nope/infer", "{}");
+  }
+  // In one segment, and cut at odd places.
+  for (const std::size_t piece : {all.size(), std::size_t{997}}) {
+    for (std::size_t at = 0; at < all.size(); at += piece) client.Send(all.substr(at, piece));
+    for (int i = 0; i < 40; ++i) {
+      TestReply reply = client.Read();
+      ASSERT_EQ(reply.code, 200);
+      EXPECT_EQ(json::parse(reply.body)["id"], std::to_string(i));
+      EXPECT_EQ(client.Read().body, R"({"live":true})");
+      EXPECT_EQ(client.Read().code, 404);
+    }
+  }
+}
+
+TEST_F(HttpServing, PipelinedRequestsWaitForSlowOnesBeforeThem) {
+  node_.HoldRequests();
+  Serve();
+  TestClient client(server_->port());
+  client.Send(PostRequest(kCopy, kSmall) + GetRequest("/v2/health/live") +
+              PostRequest(kCopy, kSmall));
+  ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
+  EXPECT_TRUE(node_.ReleaseOne());  // on this thread: the answer is handed over to the connection's
+  EXPECT_EQ(client.Read().code, 200);
+  EXPECT_EQ(client.Read().body, R"({"live":true})");
+  ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
+  EXPECT_TRUE(node_.ReleaseOne());
+  EXPECT_EQ(client.Read().code, 200);
+}
+
+TEST_F(HttpServing, ChunkedBodiesMayBeCutAnywhere) {
+  Serve();
+  std::string chunks;
+  for (std::size_t at = 0, n = 1; at < kSmall.size(); at += n, n = n % 7 + 1) {
+    const std::string_view piece = kSmall.substr(at, n);
+    chunks += fmt::format("{:x};name=\"value\"\r\n{}\r\n", piece.size(), piece);
+  }
+  chunks += "0\r\nTrailer: Content-Length: 5\r\n\r\n";
+  const std::string request = fmt::format(
+      "POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}", kCopy, chunks);
+  TestClient client(server_->port());
+  for (std::size_t cut = 1; cut < request.size(); ++cut) {
+    client.Send(request.substr(0, cut));
+    client.Send(request.substr(cut));
+    const TestReply reply = client.Read();
+    ASSERT_EQ(reply.code, 200) << cut << ' ' << reply.body;
+  }
+  // Byte by byte, and two requests in one segment.
+  for (const char byte : request) client.Send(std::string_view(&byte, 1));
+  EXPECT_EQ(client.Read().code, 200);
+  client.Send(request + request);
+  EXPECT_EQ(client.Read().code, 200);
+  EXPECT_EQ(client.Read().code, 200);
+}
+
+TEST_F(HttpServing, ChunkedBinaryBodiesKeepTheirTensorsAligned) {
+  const std::byte* seen = nullptr;
+  node_.AnswerWith([&](const InferRequest& request) {
+    seen = request.inputs[0].data.data().data();
+    return FakeNode::Echo(request);
+  });
+  Serve();
+  const std::string data(std::size_t{3} * 224 * 224 * 4, 'x');
+  const std::string head = BinaryHead("[1,3,224,224]", data.size());
+  const std::string body = head + data;
+  std::string request = fmt::format(
+      "POST /v2/models/large/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+      "Inference-Header-Content-Length: {}\r\n\r\n",
+      head.size());
+  for (std::size_t at = 0; at < body.size(); at += 50000) {
+    const std::string piece = body.substr(at, 50000);
+    request += fmt::format("{:X}\r\n{}\r\n", piece.size(), piece);
+  }
+  const TestReply reply = Call(request + "0\r\n\r\n");
+  ASSERT_EQ(reply.code, 200) << reply.body;
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(seen) % 64, 0U);
+  EXPECT_THAT(reply.body, ::testing::EndsWith(data));
+}
+
+TEST_F(HttpServing, ClientsThatExpectContinueAreToldToGoOn) {
+  Serve();
+  TestClient client(server_->port());
+  client.Send(
+      fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n"
+                  "Expect: 100-continue\r\n\r\n",
+                  kCopy, kSmall.size()));
+  EXPECT_EQ(client.Read(TestClient::Body::kAbsent).code, 100);
+  EXPECT_EQ(client.Call(kSmall).code, 200);
+  // Too large: told so instead, before it is sent.
+  client.Send(
+      fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n"
+                  "Expect: 100-continue\r\n\r\n",
+                  kCopy, 1ULL << 40));
+  EXPECT_EQ(client.Read().code, 413);
+  EXPECT_TRUE(client.ReadsEnd());
+}
+
+struct BadBytes {
+  std::string_view what;
+  std::string bytes;
+  int code;
+};
+
+std::string Head(std::string_view lines) {
+  return fmt::format("POST {} HTTP/1.1\r\nHost: x\r\n{}\r\n", kCopy, lines);
+}
+
+TEST_F(HttpServing, BrokenHttpIsRefusedAndTheConnectionClosed) {
+  HttpOptions options = TestOptions();
+  options.limits.body_bytes = 1000;
+  Serve(options);
+  const std::string chunked = Head("Transfer-Encoding: chunked\r\n");
+  std::string flood = "GET /v2 HTTP/1.1\r\n";
+  for (int i = 0; i < 100000; ++i) flood += fmt::format("X-{}: 1\r\n", i);
+  const std::vector<BadBytes> table{
+      {"not HTTP", "hello\r\n\r\n", 400},
+      {"a binary protocol", std::string("\x16\x03\x01\x02\x00\x01\x00\x01", 8) + "\r\n\r\n", 400},
+      {"another version", "GET /v2 HTTP/2.0\r\n\r\n", 505},
+      {"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+      {"lines without CR", "GET /v2 HTTP/1.1\nHost: x\n\n", 400},
+      {"a space before the colon", "GET /v2 HTTP/1.1\r\nHost : x\r\n\r\n", 400},
+      {"no colon", "GET /v2 HTTP/1.1\r\nHost\r\n\r\n", 400},
+      {"a NUL", std::string("GET /v2 HTTP/1.1\r\nHost: \0\r\n\r\n", 30), 400},
+      {"a long request line", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n\r\n", 414},
+      {"a request line without end", "GET /" + std::string(9000, 'a'), 414},
+      {"a long field", "GET /v2 HTTP/1.1\r\nX: " + std::string(9000, 'a') + "\r\n\r\n", 431},
+      {"a field without end", "GET /v2 HTTP/1.1\r\nX: " + std::string(9000, 'a'), 431},
+      {"a flood of fields", flood, 431},
+      {"two lengths", Head("Content-Length: 1\r\nContent-Length: 2\r\n") + "{}", 400},
+      {"a list of lengths", Head("Content-Length: 1, 2\r\n") + "{}", 400},
+      {"a negative length", Head("Content-Length: -1\r\n"), 400},
+      {"a length that is no number", Head("Content-Length: 0x10\r\n"), 400},
+      {"a length beyond 64 bits", Head("Content-Length: 99999999999999999999\r\n"), 400},
+      {"length and chunks", Head("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n") + "{}",
+       400},
+      {"chunks and length", Head("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n") + "{}",
+       400},
+      {"an unknown transfer encoding", Head("Transfer-Encoding: gzip, chunked\r\n"), 501},
+      {"identity transfer encoding", Head("Transfer-Encoding: identity\r\n"), 501},
+      {"an unknown expectation", Head("Expect: miracles\r\n"), 417},
+      {"a bad JSON length", Head("Inference-Header-Content-Length: x\r\n"), 400},
+      {"a negative JSON length", Head("Inference-Header-Content-Length: -1\r\n"), 400},
+      {"two JSON lengths",
+       Head("Inference-Header-Content-Length: 1\r\nInference-Header-Content-Length: 1\r\n"), 400},
+      {"a body over the limit", Head("Content-Length: 1001\r\n"), 413},
+      {"a huge body", Head("Content-Length: 18446744073709551615\r\n"), 413},
+      {"a chunk over the limit", chunked + "3e9\r\n", 413},
+      {"chunks over the limit",
+       chunked + "1f4\r\n" + std::string(500, ' ') + "\r\n1f5\r\n" + std::string(501, ' '), 413},
+      {"a chunk of nearly 2^64", chunked + "ffffffffffffffff\r\n", 413},
+      {"a chunk beyond 2^64", chunked + "10000000000000000\r\n", 400},
+      {"a chunk size that is no number", chunked + "zz\r\n", 400},
+      {"no line end behind a chunk", chunked + "2\r\n{}xx\r\n0\r\n\r\n", 400},
+      {"an endless chunk extension", chunked + "2;" + std::string(20000, 'x'), 400},
+  };
+  for (const BadBytes& bad : table) {
+    TestClient client(server_->port());
+    client.Send(bad.bytes);
+    const TestReply reply = client.Read();
+    EXPECT_EQ(reply.code, bad.code) << bad.what << ": " << reply.body;
+    EXPECT_EQ(reply.headers.contains("connection"), true) << bad.what;
+    EXPECT_TRUE(json::accept(reply.body) && json::parse(reply.body).contains("error")) << bad.what;
+    client.FinishSending();
+    EXPECT_TRUE(client.ReadsEnd()) << bad.what;
+  }
+  EXPECT_EQ(Call(PostRequest(kCopy, kSmall)).code, 200);
+}
+
+TEST_F(HttpServing, BadRequestsLeaveTheConnectionUsable) {
+  Serve();
+  TestClient client(server_->port());
+  const std::vector<BadBytes> table{
+      {"no body", PostRequest(kCopy, ""), 400},
+      {"malformed JSON", PostRequest(kCopy, "{"), 400},
+      {"unknown model", PostRequest("/v2/models/nope/infer", kSmall), 404},
+      {"unknown version", PostRequest("/v2/models/copy/versions/7/infer", kSmall), 404},
+      {"JSON length beyond the body",
+       PostRequest(kCopy, kSmall, "Inference-Header-Content-Length: 5000\r\n"), 400},
+      {"JSON length of nearly 2^64",
+       PostRequest(kCopy, kSmall, "Inference-Header-Content-Length: 18446744073709551615\r\n"),
+       400},
+      {"a compressed body", PostRequest(kCopy, kSmall, "Content-Encoding: gzip\r\n"), 415},
+      {"a sequence", PostRequest(kCopy, R"({"parameters":{"sequence_id":1},"inputs":[]})"), 501},
+  };
+  for (const BadBytes& bad : table) {
+    const TestReply reply = client.Call(bad.bytes);
+    EXPECT_EQ(reply.code, bad.code) << bad.what << ": " << reply.body;
+    EXPECT_TRUE(json::parse(reply.body).contains("error")) << bad.what;
+    EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200) << bad.what;
+  }
+}
+
+TEST_F(HttpServing, OutcomesBecomeTheirCodes) {
+  InferResponse answer;
+  node_.AnswerWith([&](const InferRequest& request) {
+    InferResponse response = answer;
+    if (answer.outcome == Outcome::kLate) response.outputs = FakeNode::Echo(request).outputs;
+    return response;
+  });
+  Serve();
+  TestClient client(server_->port());
+  answer.outcome = Outcome::kRejected;
+  answer.reason = RejectReason::kPredictedLate;
+  answer.retry_after = milliseconds(2300);
+  answer.report.predicted = milliseconds(80);
+  TestReply reply = client.Call(PostRequest(kCopy, kSmall));
+  EXPECT_EQ(reply.code, 503);
+  EXPECT_EQ(reply.headers["retry-after"], "3");
+  EXPECT_EQ(json::parse(reply.body).size(), 1U);
+  std::string asking(kSmall);
+  asking.insert(1, R"("parameters":{"duly_report":true},)");
+  EXPECT_EQ(json::parse(client.Call(PostRequest(kCopy, asking)).body)["reason"], "predicted_late");
+  answer.reason = RejectReason::kQueueFull;
+  answer.retry_after = Duration(0);
+  reply = client.Call(PostRequest(kCopy, kSmall));
+  EXPECT_EQ(reply.code, 503);
+  EXPECT_EQ(reply.headers["retry-after"], "1");
+  answer.outcome = Outcome::kExpired;
+  reply = client.Call(PostRequest(kCopy, kSmall));
+  EXPECT_EQ(reply.code, 504);
+  EXPECT_FALSE(reply.headers.contains("retry-after"));
+  answer.outcome = Outcome::kFailed;
+  answer.status = Status(StatusCode::kInternal, "node 'conv1' failed");
+  reply = client.Call(PostRequest(kCopy, kSmall));
+  EXPECT_EQ(reply.code, 500);
+  EXPECT_THAT(reply.body, HasSubstr("conv1"));
+  answer = InferResponse();
+  answer.outcome = Outcome::kLate;
+  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200);
+  node_.Drain();
+  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 503);
+}
+
+TEST_F(HttpServing, ANodeThatDropsARequestIsAnInternalError) {
+  // The handle answers for the node.
+  class Dropping : public FakeNode {
+   public:
+    using FakeNode::FakeNode;
+    RequestId Submit(InferRequest, ResponseHandle) override { return {}; }
+  };
+  Dropping node(TestModels());
+  auto server = HttpServer::Start(TestOptions(), node);
+  ASSERT_TRUE(server);
+  EXPECT_EQ(TestClient((*server)->port()).Call(PostRequest(kCopy, kSmall)).code, 500);
+}
+
+TEST_F(HttpServing, ClientsThatLeaveCancelTheirRequests) {
+  node_.HoldRequests();
+  Serve();
+  for (const bool orderly : {true, false}) {
+    const std::size_t before = node_.cancelled();
+    TestClient client(server_->port());
+    client.Send(PostRequest(kCopy, kSmall));
+    ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
+    if (orderly) {
+      client.FinishSending();
+      EXPECT_EQ(client.Read().code, 499);
+      EXPECT_TRUE(client.ReadsEnd());
+    } else {
+      client.Reset();
+    }
+    EXPECT_TRUE(Soon([&] { return node_.cancelled() == before + 1; }));
+    EXPECT_EQ(node_.held(), 0U);
+  }
+}
+
+TEST_F(HttpServing, TruncatedBodiesAreRefused) {
+  Serve();
+  const std::string request = PostRequest(kCopy, kSmall);
+  for (const std::size_t keep : {request.size() - 1, request.size() - kSmall.size(),
+                                 request.size() - kSmall.size() - 2, std::size_t{1}}) {
+    TestClient client(server_->port());
+    client.Send(request.substr(0, keep));
+    client.FinishSending();
+    EXPECT_EQ(client.Read().code, 400) << keep;
+    EXPECT_TRUE(client.ReadsEnd());
+  }
+  TestClient silent(server_->port());
+  silent.FinishSending();
+  EXPECT_TRUE(silent.ReadsEnd());
+}
+
+TEST_F(HttpServing, SlowSendersAreToldWhenTheirTimeIsUp) {
+  HttpOptions options = TestOptions();
+  options.head_timeout = milliseconds(20);
+  options.body_timeout = milliseconds(20);
+  Serve(options);
+  TestClient head(server_->port());
+  TestClient body(server_->port());
+  TestClient chunks(server_->port());
+  head.Send("GET /v2 HT");
+  body.Send(Head("Content-Length: 100\r\n") + "{");
+  chunks.Send(Head("Transfer-Encoding: chunked\r\n") + "5\r\n{");
+  for (TestClient* client : {&head, &body, &chunks}) {
+    EXPECT_EQ(client->Read().code, 408);
+    client->FinishSending();
+    EXPECT_TRUE(client->ReadsEnd());
+  }
+}
+
+TEST_F(HttpServing, IdleConnectionsAreClosedSilently) {
+  HttpOptions options = TestOptions();
+  options.idle_timeout = milliseconds(20);
+  Serve(options);
+  TestClient client(server_->port());
+  EXPECT_EQ(client.Call(GetRequest("/v2/health/live")).code, 200);
+  EXPECT_TRUE(client.ReadsEnd());
+}
+
+TEST_F(HttpServing, ClientsThatDoNotReadAreDropped) {
+  HttpOptions options = TestOptions();
+  options.write_timeout = milliseconds(50);
+  Serve(options);
+  const std::string data(std::size_t{3} * 224 * 224 * 4, 'x');
+  const std::string request =
+      BinaryRequest("/v2/models/large/infer", BinaryHead("[1,3,224,224]", data.size()), data);
+  TestClient client(server_->port());
+  // Far more than sockets buffer; sooner or later the server closes and sending fails.
+  bool closed = false;
+  for (int i = 0; i < 200 && !closed; ++i) closed = !client.Send(request);
+  EXPECT_TRUE(closed);
+}
+
+TEST_F(HttpServing, ConnectionsBeyondTheLimitAreTurnedAway) {
+  HttpOptions options = TestOptions();
+  options.max_connections = 2;
+  Serve(options);
+  auto first = std::make_unique<TestClient>(server_->port());
+  TestClient second(server_->port());
+  EXPECT_EQ(first->Call(GetRequest("/v2/health/live")).code, 200);
+  EXPECT_EQ(second.Call(GetRequest("/v2/health/live")).code, 200);
+  TestClient third(server_->port());
+  const TestReply reply = third.Read();
+  EXPECT_EQ(reply.code, 503);
+  EXPECT_TRUE(json::accept(reply.body));
+  first.reset();
+  EXPECT_TRUE(Soon(
+      [&] { return TestClient(server_->port()).Call(GetRequest("/v2/health/live")).code == 200; }));
+}
+
+TEST_F(HttpServing, OldClientsGetWhatTheyUnderstand) {
+  Serve();
+  TestClient client(server_->port());
+  TestReply reply = client.Call("GET /v2/health/live HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  EXPECT_EQ(reply.headers["connection"], "keep-alive");
+  reply = client.Call("GET /v2/health/live HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(reply.code, 200);
+  EXPECT_EQ(reply.headers["connection"], "close");
+  EXPECT_TRUE(client.ReadsEnd());
+}
+
+TEST_F(HttpServing, DrainingAnswersWhatWasReceivedAndClosesTheRest) {
+  node_.HoldRequests();
+  Serve();
+  const std::uint16_t port = server_->port();
+  TestClient idle(port);
+  EXPECT_EQ(idle.Call(GetRequest("/v2/health/live")).code, 200);
+  TestClient busy(port);
+  busy.Send(PostRequest(kCopy, kSmall));
+  ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
+  TestClient halfway(port);
+  EXPECT_EQ(halfway.Call(GetRequest("/v2/health/live")).code, 200);
+  halfway.Send("GET /v2/health/live HTT");
+  server_->Leave();
+  std::promise<void> done;
+  std::future<void> drained = done.get_future();
+  server_->Drain([&] { done.set_value(); });
+  EXPECT_TRUE(idle.ReadsEnd());
+  halfway.Send("P/1.1\r\nHost: x\r\n\r\n");
+  const TestReply late = halfway.Read();
+  EXPECT_EQ(late.code, 200);
+  EXPECT_EQ(late.headers.at("connection"), "close");
+  EXPECT_TRUE(halfway.ReadsEnd());
+  halfway.FinishSending();
+  EXPECT_EQ(drained.wait_for(milliseconds(20)), std::future_status::timeout);
+  EXPECT_TRUE(node_.ReleaseOne());
+  EXPECT_EQ(busy.Read().code, 200);
+  EXPECT_TRUE(busy.ReadsEnd());
+  busy.FinishSending();
+  EXPECT_EQ(drained.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+}
+
+TEST_F(HttpServing, DestructionCancelsWhatIsInTheNode) {
+  node_.HoldRequests();
+  Serve();
+  TestClient client(server_->port());
+  client.Send(PostRequest(kCopy, kSmall));
+  ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
+  server_.reset();
+  EXPECT_EQ(node_.cancelled(), 1U);
+}
+
+TEST_F(HttpServing, MetricsAreServedOnBothPorts) {
+  node_.stats.models[0].success = {5, milliseconds(7)};
+  Serve();
+  const TestReply main = Call(GetRequest("/metrics"));
+  EXPECT_EQ(main.code, 200);
+  EXPECT_THAT(main.headers.at("content-type"), HasSubstr("text/plain"));
+  EXPECT_THAT(main.body,
+              HasSubstr("nv_inference_request_success{model=\"copy\",version=\"1\"} 5\n"));
+  TestClient own(*server_->metrics_port());
+  EXPECT_EQ(own.Call(GetRequest("/metrics")).body, main.body);
+  EXPECT_EQ(own.Call(GetRequest("/v2/health/live")).code, 404);
+  EXPECT_EQ(own.Call(PostRequest("/metrics", "")).code, 405);
+}
+
+TEST_F(HttpServing, ManyConnectionsAndThreadsDoNotMixTheirAnswers) {
+  node_.HoldRequests();
+  Serve();
+  constexpr int kClients = 8;
+  constexpr int kEach = 50;
+  std::atomic<bool> stop{false};
+  std::jthread executor([&] {
+    while (!stop) {
+      if (!node_.ReleaseOne()) std::this_thread::yield();
+    }
+  });
+  std::vector<std::jthread> clients;
+  std::atomic<int> right{0};
+  for (int c = 0; c < kClients; ++c) {
+    clients.emplace_back([&, c] {
+      TestClient client(server_->port());
+      for (int i = 0; i < kEach; ++i) {
+        const std::string id = fmt::format("{}-{}", c, i);
+        const TestReply reply = client.Call(PostRequest(
+            kCopy,
+            fmt::format(
+                R"({{"id":"{}","inputs":[{{"name":"in0","shape":[1],"datatype":"FP32","data":[{}]}}]}})",
+                id, i)));
+        if (reply.code != 200) continue;
+        const json body = json::parse(reply.body);
+        if (body["id"] == id && body["outputs"][0]["data"][0] == i) ++right;
+      }
+    });
+  }
+  clients.clear();
+  stop = true;
+  EXPECT_EQ(right, kClients * kEach);
+}
+
+}  // namespace
+}  // namespace duly

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/io_thread.h"
+
+#include <pthread.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/http_connection.h"
+
+namespace duly {
+
+IoThread::IoThread(std::string name, Duration tick)
+    : tick_(tick),
+      work_(context_.get_executor()),
+      timer_(context_),
+      now_(std::chrono::steady_clock::now()),
+      thread_([this, name = std::move(name)] {
+        pthread_setname_np(pthread_self(), name.c_str());
+        context_.run();
+      }) {}
+
+IoThread::~IoThread() { thread_.join(); }
+
+void IoThread::Add(std::shared_ptr<HttpConnection> connection) {
+  connections_.insert(std::move(connection));
+  if (!ticking_) Tick();
+}
+
+void IoThread::Remove(const std::shared_ptr<HttpConnection>& connection) {
+  connections_.erase(connection);
+  AfterRemoval();
+}
+
+void IoThread::AfterRemoval() {
+  if (!connections_.empty()) return;
+  if (drained_) std::exchange(drained_, nullptr)();
+  if (finishing_) {
+    timer_.cancel();
+    work_.reset();
+  }
+}
+
+void IoThread::Tick() {
+  now_ = std::chrono::steady_clock::now();
+  ticking_ = !connections_.empty();
+  if (!ticking_) return;
+  // A connection whose time is up leaves the set.
+  const std::vector<std::shared_ptr<HttpConnection>> all(connections_.begin(), connections_.end());
+  for (const auto& connection : all) connection->Tick(now_);
+  timer_.expires_after(tick_);
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    ticking_ = false;
+    if (!error) Tick();
+  });
+}
+
+void IoThread::Drain(std::function<void()> drained) {
+  drained_ = std::move(drained);
+  const std::vector<std::shared_ptr<HttpConnection>> all(connections_.begin(), connections_.end());
+  for (const auto& connection : all) connection->CloseWhenIdle();
+  AfterRemoval();
+}
+
+void IoThread::Finish() {
+  finishing_ = true;
+  const std::vector<std::shared_ptr<HttpConnection>> all(connections_.begin(), connections_.end());
+  for (const auto& connection : all) connection->Abort();
+  AfterRemoval();
+}
+
+}  // namespace duly

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <unordered_set>
+
+#include "base/time.h"
+#include "server/infer_json.h"
+
+namespace duly {
+
+class HttpConnection;
+
+// One I/O thread with its connections.
+// Threading: everything but the constructor, destructor, executor() and RunsHere() on the thread
+// itself.
+class IoThread {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // tick: how often connections are asked whether their time is up.
+  IoThread(std::string name, Duration tick);
+  // The thread must have run out of work: see Finish.
+  ~IoThread();
+  IoThread(const IoThread&) = delete;
+  IoThread& operator=(const IoThread&) = delete;
+
+  boost::asio::io_context& context() { return context_; }
+  bool RunsHere() const { return std::this_thread::get_id() == thread_.get_id(); }
+
+  // A recent time, read once per tick.
+  Time now() const { return now_; }
+  Duration tick() const { return tick_; }
+  InferDecoder& decoder() { return decoder_; }
+
+  void Add(std::shared_ptr<HttpConnection> connection);
+  void Remove(const std::shared_ptr<HttpConnection>& connection);
+  // Closes idle connections, now and whenever one becomes idle; calls `drained` once there are
+  // none.
+  void Drain(std::function<void()> drained);
+  // Closes all connections; the thread ends when there are none.
+  void Finish();
+
+ private:
+  void Tick();
+  void AfterRemoval();
+
+  const Duration tick_;
+  boost::asio::io_context context_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  boost::asio::steady_timer timer_;
+  bool ticking_ = false;
+  bool finishing_ = false;
+  Time now_;
+  InferDecoder decoder_;
+  std::unordered_set<std::shared_ptr<HttpConnection>> connections_;
+  std::function<void()> drained_;
+  std::jthread thread_;
+};
+
+}  // namespace duly
