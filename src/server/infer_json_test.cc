@@ -381,7 +381,7 @@ TEST_F(InferJson, BinaryTensorsAreSlicesOfTheBody) {
           "parameters":{"binary_data_output":true}})";
   const float floats[] = {1.5, -2};
   const std::int32_t ints[] = {7, -8};
-  for (const std::size_t skew : {0, 1}) {
+  for (const std::size_t skew : {0U, 1U}) {
     const std::string head = text + std::string((64 - text.size() % 64) % 64 + skew, ' ');
     std::string data = head;
     data.append(reinterpret_cast<const char*>(floats), 8);
