@@ -76,20 +76,21 @@ class Comparison {
   }
 
   Status Finish() && {
-    if (lines_.empty()) return Status();
-    return Status(StatusCode::kInvalidArgument, fmt::format("{}", fmt::join(lines_, "\n")));
+    if (disagreements_.empty()) return Status();
+    return Status(
+        StatusCode::kInvalidArgument,
+        fmt::format("{}: {}", spec_.config_file.empty() ? spec_.folder : spec_.config_file,
+                    fmt::join(disagreements_, "; ")));
   }
 
  private:
   void Say(Side side, const TensorSpec& tensor, std::string_view what) {
-    lines_.push_back(fmt::format("{}: {} '{}': {}",
-                                 spec_.config_file.empty() ? spec_.folder : spec_.config_file,
-                                 SideName(side), tensor.name, what));
+    disagreements_.push_back(fmt::format("{} '{}': {}", SideName(side), tensor.name, what));
   }
 
   const ModelSpec& spec_;
   std::string_view said_by_;
-  std::vector<std::string> lines_;
+  std::vector<std::string> disagreements_;
 };
 
 std::uint32_t RowsOf(const ModelSpec& spec, std::span<const TensorSpec> inputs,

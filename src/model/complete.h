@@ -19,7 +19,7 @@ inline constexpr std::uint32_t kDefaultMaxRows = 32;
 // Without a stated max_batch_size a model batches when the first dimension of every input and
 // output is dynamic (-1); a model where that is no batch needs `max_batch_size: 0`. The file may be
 // wider than the configuration (-1 where that has a size), and may have more outputs. On failure:
-// kInvalidArgument, one line for each disagreement.
+// kInvalidArgument, with every disagreement.
 Status CompleteFromFile(ModelSpec& spec, std::span<const TensorSpec> inputs,
                         std::span<const TensorSpec> outputs);
 

@@ -78,17 +78,14 @@ TEST(CompleteFromFile, NamesEveryDisagreementWithBothSides) {
                                                  {"more", DataType::kInt64, {-1}, false}},
                                          Tensors{kLogits});
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(
-      status.message(),
-      "repo/m/config.pbtxt: input 'image': the configuration says UINT8 [-1,3,224], the file "
-      "has FP32 [-1,3,-1]\n"
-      "repo/m/config.pbtxt: input 'text': the configuration says BYTES [-1,1], the file has "
-      "no such input, but: image, mask, more\n"
-      "repo/m/config.pbtxt: input 'mask': the configuration says optional, the file needs it\n"
-      "repo/m/config.pbtxt: input 'more': the configuration has no such input, the file needs "
-      "it as INT64 [-1]\n"
-      "repo/m/config.pbtxt: output 'logits': the configuration says FP32 [-1,-1], the file "
-      "has FP32 [-1,10]");
+  EXPECT_EQ(status.message(),
+            "repo/m/config.pbtxt: "
+            "input 'image': the configuration says UINT8 [-1,3,224], the file has FP32 [-1,3,-1]; "
+            "input 'text': the configuration says BYTES [-1,1], the file has no such input, but: "
+            "image, mask, more; "
+            "input 'mask': the configuration says optional, the file needs it; "
+            "input 'more': the configuration has no such input, the file needs it as INT64 [-1]; "
+            "output 'logits': the configuration says FP32 [-1,-1], the file has FP32 [-1,10]");
 }
 
 TEST(CompleteFromFile, RefusesRowsThatTheFileDoesNotHave) {
