@@ -18,8 +18,8 @@ from dataset import as_input, read_test
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODEL = HERE.parent / "repository/fashion"
-VARIANTS = ("xxs", "xs", "s", "s-int8")
-DEFAULT = "s-int8"
+VARIANTS = ("xxs", "xs", "s", "s-int8", "m", "m-int8")
+DEFAULT = "m-int8"
 ROWS = 32  # max_batch_size in config.pbtxt
 HEADER = f"""\
 # How Duly serves this model. Written by models/fashion/measure.py; do not edit.

@@ -37,7 +37,7 @@ class CheckTest(unittest.TestCase):
         self.assert_fault("duly.yaml names")
 
     def test_missing_default_file_is_found(self):
-        self.edit("config.pbtxt", '"s-int8.onnx"', '"model.onnx"')
+        self.edit("config.pbtxt", '"m-int8.onnx"', '"model.onnx"')
         self.assert_fault("default_model_filename")
 
     def test_wrong_name_is_found(self):
