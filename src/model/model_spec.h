@@ -100,6 +100,7 @@ struct DeviceSpec {
   double noise_cv = 0;                 // kEmulated: lognormal noise of service times
   std::uint64_t seed = 1;              // kEmulated: of the noise
   bool compute = false;                // kEmulated: also compute true outputs with ONNX Runtime
+  std::uint32_t fail_every = 0;        // kEmulated: each run whose number it divides fails; 0: none
 };
 
 }  // namespace duly

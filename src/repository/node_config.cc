@@ -22,6 +22,7 @@ constexpr std::uint32_t kMaxThreads = 1024;
 constexpr std::uint32_t kMaxCore = 65535;
 constexpr std::uint32_t kMaxQueueRequests = 1'000'000;
 constexpr double kMaxNoise = 10;
+constexpr std::uint32_t kMaxFailEvery = 1'000'000'000;
 
 template <typename Range, typename Name>
 std::vector<std::string_view> NamesOf(const Range& range, Name name) {
@@ -80,6 +81,8 @@ DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& bef
       seed.AsInteger(0, std::numeric_limits<std::int64_t>::max()).value_or(1));
   const YamlValue compute = map["compute"];
   device.compute = compute.AsBool().value_or(false);
+  const YamlValue fail_every = map["fail_every"];
+  device.fail_every = fail_every.AsCount(1, kMaxFailEvery).value_or(0);
   if (kind == DeviceKind::kEmulated) {
     device.profile_file = map.Required("profile").AsFile().value_or("");
     for (const YamlValue* computing : {&threads, &cores}) {
@@ -90,7 +93,7 @@ DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& bef
     }
   } else {
     const YamlValue profile = map["profile"];
-    for (const YamlValue* emulated : {&profile, &noise, &seed, &compute}) {
+    for (const YamlValue* emulated : {&profile, &noise, &seed, &compute, &fail_every}) {
       if (!emulated->present() || !kind) continue;
       emulated->Fail(fmt::format("'{}' of a device of kind cpu", emulated->name()),
                      "kind: emulated, or no such key");

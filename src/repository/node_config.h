@@ -47,7 +47,7 @@ DeviceSpec DefaultDevice();
 //   devices:
 //     - {name: cpu, kind: cpu, slots: 2, threads: 1, cores: [0, 1]}
 //     - {name: gpu0, kind: emulated, profile: jetson.yaml, slots: 1, noise_cv: 0.05, seed: 7,
-//        compute: true}
+//        compute: true, fail_every: 1000}
 //   applications:
 //     - {name: detector, model: efficientnet-lite, slo: 100ms, timeout: 1s, weight: 2,
 //        on_miss: degrade, min_accuracy: 75, rate: 20/s}

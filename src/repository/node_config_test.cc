@@ -25,7 +25,7 @@ TEST(NodeConfig, ReadsTheWholeSchema) {
   const std::string file = folder.Write("node.yaml", R"(
 devices:
   - {name: cpu, kind: cpu, slots: 2, threads: 1, cores: [0, 2]}
-  - {name: gpu0, kind: emulated, profile: profiles/jetson.yaml, slots: 3, threads: 2, noise_cv: 0.05, seed: 7, compute: true}
+  - {name: gpu0, kind: emulated, profile: profiles/jetson.yaml, slots: 3, threads: 2, noise_cv: 0.05, seed: 7, compute: true, fail_every: 100}
 applications:
   - {name: detector, model: lite, slo: 100ms, timeout: 1s, weight: 2, on_miss: degrade, min_accuracy: 75, rate: 20/s}
   - {name: other, model: lite}
@@ -51,6 +51,7 @@ limits: {queue_requests: 64, body: 1MiB}
   EXPECT_EQ(gpu.slots, 3u);
   EXPECT_EQ(gpu.threads_per_slot, 2u);
   EXPECT_EQ(gpu.noise_cv, 0.05);
+  EXPECT_EQ(gpu.fail_every, 100u);
   EXPECT_EQ(gpu.seed, 7u);
   EXPECT_TRUE(gpu.compute);
   ASSERT_EQ(config.applications.size(), 2u);

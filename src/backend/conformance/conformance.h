@@ -27,8 +27,6 @@ struct Subject {
   std::function<void(ModelSpec&)> prepare;
   // False: answers are zeros of the right types and shapes, free dimensions being 1.
   bool computes = true;
-  // Load reads VariantSpec::file.
-  bool reads_files = false;
 };
 inline std::ostream& operator<<(std::ostream& out, const Subject& subject) {
   return out << subject.name;
@@ -39,6 +37,8 @@ inline std::string SubjectName(const testing::TestParamInfo<Subject>& info) {
 
 // INSTANTIATE_TEST_SUITE_P(Copy, BackendConformance, testing::Values(Subject{...}), SubjectName);
 class BackendConformance : public testing::TestWithParam<Subject> {};
+// In addition, for back ends whose Load reads VariantSpec::file.
+class BackendFileConformance : public BackendConformance {};
 
 // Helpers for back ends' own tests too.
 

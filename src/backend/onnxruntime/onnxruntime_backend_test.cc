@@ -29,25 +29,25 @@ std::string TestFile(const std::string& name) {
   return std::string(DULY_TESTDATA) + "/" + name + ".onnx";
 }
 
+auto Subjects() {
+  const auto with_threads = [](std::string name, std::uint32_t threads) {
+    return Subject{
+        .name = std::move(name),
+        .make =
+            [threads] {
+              DeviceSpec device;
+              device.threads_per_slot = threads;
+              return MakeOnnxRuntimeBackend(device);
+            },
+        .prepare = [](ModelSpec& model) { model.variants[0].file = TestFile(model.name); }};
+  };
+  return testing::Values(with_threads("OneThread", 1), with_threads("TwoThreads", 2));
+}
+
 }  // namespace
 
-INSTANTIATE_TEST_SUITE_P(
-    OnnxRuntime, BackendConformance,
-    testing::Values(
-        Subject{.name = "OneThread",
-                .make = [] { return MakeOnnxRuntimeBackend(DeviceSpec()); },
-                .prepare = [](ModelSpec& model) { model.variants[0].file = TestFile(model.name); },
-                .reads_files = true},
-        Subject{.name = "TwoThreads",
-                .make =
-                    [] {
-                      DeviceSpec device;
-                      device.threads_per_slot = 2;
-                      return MakeOnnxRuntimeBackend(device);
-                    },
-                .prepare = [](ModelSpec& model) { model.variants[0].file = TestFile(model.name); },
-                .reads_files = true}),
-    SubjectName);
+INSTANTIATE_TEST_SUITE_P(OnnxRuntime, BackendConformance, Subjects(), SubjectName);
+INSTANTIATE_TEST_SUITE_P(OnnxRuntime, BackendFileConformance, Subjects(), SubjectName);
 
 namespace {
 
