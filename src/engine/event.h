@@ -29,6 +29,7 @@ struct Arrival {
   Duration slo{-1};              // promise; < 0: the application's, else the model's default
   Duration timeout{-1};          // patience; < 0: the same
   double min_accuracy_pct = -1;  // floor; < 0: the application's
+  friend bool operator==(const Arrival&, const Arrival&) = default;
 };
 
 struct BatchDone {
@@ -37,6 +38,7 @@ struct BatchDone {
   Duration input{0};  // as the executor measured
   Duration infer{0};
   Duration output{0};
+  friend bool operator==(const BatchDone&, const BatchDone&) = default;
 };
 
 struct Event {
@@ -51,6 +53,7 @@ struct Event {
   Arrival arrival;    // kArrival
   BatchDone done;     // kBatchDone
   RequestId request;  // kCancel
+  friend bool operator==(const Event&, const Event&) = default;
 };
 
 // "Run these": to be carried out after the lock is released.
@@ -64,6 +67,7 @@ struct StartBatch {
   Duration predicted{0};           // mean service time
   std::uint32_t first_member = 0;  // into Effects::members
   std::uint32_t member_count = 0;
+  friend bool operator==(const StartBatch&, const StartBatch&) = default;
 };
 
 // "This request has ended": exactly one per arrival.
@@ -82,6 +86,7 @@ struct Finish {
   Duration service{0};      // start to end
   Duration predicted{0};    // response time predicted at admission; 0: none was made
   Duration retry_after{0};  // kRejected: when another try may succeed
+  friend bool operator==(const Finish&, const Finish&) = default;
 };
 
 // What one event led to, in the order of the decisions. Reused by the caller, so that nothing is

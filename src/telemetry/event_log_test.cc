@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "telemetry/event_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <initializer_list>
+#include <limits>
+
+#include "base/random.h"
+#include "telemetry/log_reader.h"
+#include "telemetry/log_test_util.h"
+
+namespace duly {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Numbers of every magnitude, the extremes among them.
+std::uint64_t AnyWord(RandomStream& random) {
+  const std::uint64_t bits = random.Bits();
+  const std::uint64_t width = random.Below(65);
+  return width == 0 ? 0 : bits >> (64 - width);
+}
+std::uint32_t AnyU32(RandomStream& random) {
+  return static_cast<std::uint32_t>(AnyWord(random) & 0xFFFFFFFF);
+}
+Duration AnyDuration(RandomStream& random) {
+  const std::uint64_t word = AnyWord(random);
+  return Duration(static_cast<std::int64_t>(random.Below(2) == 0 ? word : ~word));
+}
+RequestId AnyId(RandomStream& random) {
+  RequestId id;
+  id.index = AnyU32(random);
+  id.sequence = AnyWord(random);
+  return id;
+}
+
+Event AnyEvent(RandomStream& random) {
+  Event event;
+  event.kind = static_cast<Event::Kind>(random.Below(5));
+  if (event.kind == Event::Kind::kArrival) {
+    Arrival& a = event.arrival;
+    a.generation = static_cast<GenerationIndex>(random.Below(3));
+    if (random.Below(2) == 0) a.application = static_cast<ApplicationIndex>(random.Below(4));
+    if (random.Below(2) == 0) a.shape = AnyWord(random);
+    if (random.Below(2) == 0) a.rows = AnyU32(random);
+    if (random.Below(2) == 0) a.variants = AnyU32(random);
+    if (random.Below(2) == 0) a.slo = AnyDuration(random);
+    if (random.Below(2) == 0) a.timeout = AnyDuration(random);
+    if (random.Below(2) == 0) a.min_accuracy_pct = random.Normal() * 1e-3;
+  } else if (event.kind == Event::Kind::kBatchDone) {
+    event.done.batch = AnyU32(random);
+    event.done.failed = random.Below(2) == 0;
+    event.done.input = AnyDuration(random);
+    event.done.infer = AnyDuration(random);
+    event.done.output = AnyDuration(random);
+  } else if (event.kind == Event::Kind::kCancel) {
+    event.request = AnyId(random);
+  }
+  return event;
+}
+
+Finish AnyFinish(RandomStream& random) {
+  Finish finish;
+  finish.request = AnyId(random);
+  finish.outcome = static_cast<Outcome>(random.Below(kOutcomeCount));
+  finish.reason = static_cast<RejectReason>(random.Below(6));
+  finish.application = static_cast<ApplicationIndex>(random.Below(4));
+  if (random.Below(2) == 0) finish.device = static_cast<DeviceIndex>(random.Below(2));
+  finish.batch = AnyU32(random);
+  finish.batch_position = AnyU32(random);
+  finish.variant = static_cast<std::uint32_t>(random.Below(kMaxVariants));
+  finish.batch_rows = AnyU32(random);
+  finish.waiting = AnyDuration(random);
+  finish.service = AnyDuration(random);
+  finish.predicted = AnyDuration(random);
+  finish.retry_after = AnyDuration(random);
+  return finish;
+}
+
+void AddAnyStart(RandomStream& random, Effects& effects) {
+  StartBatch start;
+  start.batch = AnyU32(random);
+  start.device = static_cast<DeviceIndex>(random.Below(2));
+  start.slot = AnyU32(random);
+  start.generation = static_cast<GenerationIndex>(random.Below(3));
+  start.rows = AnyU32(random);
+  start.predicted = AnyDuration(random);
+  start.first_member = static_cast<std::uint32_t>(effects.members.size());
+  start.member_count = static_cast<std::uint32_t>(random.Below(9));
+  for (std::uint32_t i = 0; i < start.member_count; ++i) effects.members.push_back(AnyId(random));
+  effects.starts.push_back(start);
+}
+
+std::vector<LogRecord> AnyRecords(std::uint64_t seed, std::size_t count) {
+  RandomStream random(seed, "records");
+  std::vector<LogRecord> records;
+  std::uint64_t number = 0;
+  TimePoint time = FromNanos(-5'000'000'000);
+  for (std::size_t i = 0; i < count; ++i) {
+    LogRecord record;
+    record.number = ++number;
+    if (random.Below(20) == 0) {
+      record.kind = LogRecord::Kind::kGap;
+      record.lost = 1 + random.Below(1000);
+      number += record.lost - 1;
+    } else {
+      time += Duration(static_cast<std::int64_t>(AnyWord(random) >> 20));
+      record.time = time;
+      record.event = AnyEvent(random);
+      if (record.event.kind == Event::Kind::kArrival) record.effects.arrived = AnyId(random);
+      for (std::uint64_t n = random.Below(4); n > 0; --n) {
+        record.effects.finishes.push_back(AnyFinish(random));
+      }
+      for (std::uint64_t n = random.Below(3); n > 0; --n) AddAnyStart(random, record.effects);
+    }
+    records.push_back(record);
+  }
+  return records;
+}
+
+// What was read is what was written, and then an end record.
+void ExpectRead(const std::vector<LogRecord>& written, const ReadResult& read) {
+  ASSERT_TRUE(read.status.ok()) << read.status.message();
+  EXPECT_FALSE(read.cut.has_value());
+  ASSERT_EQ(read.records.size(), written.size() + 1);
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    ASSERT_TRUE(SameRecord(read.records[i], written[i])) << "record " << i;
+  }
+  const LogRecord& end = read.records.back();
+  EXPECT_EQ(end.kind, LogRecord::Kind::kEnd);
+  std::uint64_t events = 0;
+  std::uint64_t lost = 0;
+  for (const LogRecord& record : written) {
+    if (record.kind == LogRecord::Kind::kGap) {
+      lost += record.lost;
+    } else {
+      ++events;
+    }
+  }
+  EXPECT_EQ(end.recorded, events);
+  EXPECT_EQ(end.lost, lost);
+}
+
+TEST(EventLog, AnyEventsComeBackAsTheyWereInBlocksOfAnySize) {
+  for (const std::size_t block_bytes : {std::size_t{1}, std::size_t{500}, std::size_t{1} << 16}) {
+    const std::vector<LogRecord> records = AnyRecords(block_bytes, 1000);
+    ExpectRead(records, ReadAll(EncodeLog(TestHeader(), records, block_bytes)));
+  }
+}
+
+TEST(EventLog, AnEventWithManyDecisionsFitsInOneBlock) {
+  RandomStream random(1, "many");
+  LogRecord record;
+  record.number = 1;
+  for (int i = 0; i < 5000; ++i) record.effects.finishes.push_back(AnyFinish(random));
+  for (int i = 0; i < 500; ++i) AddAnyStart(random, record.effects);
+  ExpectRead({record}, ReadAll(EncodeLog(TestHeader(), {record})));
+}
+
+TEST(EventLog, ALogWithoutEventsIsWhole) { ExpectRead({}, ReadAll(EncodeLog(TestHeader(), {}))); }
+
+TEST(EventLog, AScriptedRunTakesLessThanAHundredBytesARequest) {
+  const std::vector<LogRecord> records = ScriptedRecords({.requests = 1000});
+  const std::string log = EncodeLog(TestHeader(), records);
+  ExpectRead(records, ReadAll(log));
+  EXPECT_LT(log.size(), 100 * 1000U);
+}
+
+TEST(EventLogHeader, ComesBackExactly) {
+  EventLogHeader header = TestHeader();
+  header.config.applications[0].weight = 0.1 + 0.2;
+  header.config.applications[1].weight = 5e-324;
+  header.config.applications[2].weight = std::numeric_limits<double>::max();
+  header.config.applications[1].slo = Duration::max();
+  header.config.generations[1].accepting = false;
+  const Result<EventLogHeader> read = ParseEventLogHeader(ToJson(header));
+  ASSERT_TRUE(read.has_value()) << read.error().message();
+  EXPECT_EQ(ToJson(*read), ToJson(header));
+  EXPECT_EQ(read->host, header.host);
+  EXPECT_EQ(read->seed, header.seed);
+  EXPECT_EQ(read->start, header.start);
+  EXPECT_EQ(read->policy_options, header.policy_options);
+  const EngineConfig& a = header.config;
+  const EngineConfig& b = read->config;
+  for (std::size_t i = 0; i < a.applications.size(); ++i) {
+    EXPECT_EQ(a.applications[i].weight, b.applications[i].weight);
+    EXPECT_EQ(a.applications[i].slo, b.applications[i].slo);
+    EXPECT_EQ(a.applications[i].timeout, b.applications[i].timeout);
+    EXPECT_EQ(a.applications[i].on_miss, b.applications[i].on_miss);
+    EXPECT_EQ(a.applications[i].min_accuracy_pct, b.applications[i].min_accuracy_pct);
+  }
+  ASSERT_EQ(a.generations.size(), b.generations.size());
+  for (std::size_t g = 0; g < a.generations.size(); ++g) {
+    const Generation& generation = a.generations[g];
+    EXPECT_EQ(generation.slo, b.generations[g].slo);
+    EXPECT_EQ(generation.timeout, b.generations[g].timeout);
+    EXPECT_EQ(generation.accepting, b.generations[g].accepting);
+    EXPECT_EQ(generation.batching.has_value(), b.generations[g].batching.has_value());
+    ASSERT_EQ(generation.variants.size(), b.generations[g].variants.size());
+    for (std::size_t v = 0; v < generation.variants.size(); ++v) {
+      const Variant& variant = generation.variants[v];
+      EXPECT_EQ(variant.accuracy_pct, b.generations[g].variants[v].accuracy_pct);
+      for (const Placement& placement : variant.placements) {
+        const Placement* other = b.generations[g].variants[v].On(placement.device);
+        ASSERT_NE(other, nullptr);
+        for (std::uint32_t rows = 1; rows < 40; ++rows) {
+          EXPECT_EQ(placement.service.Mean(rows), other->service.Mean(rows));
+        }
+      }
+    }
+  }
+}
+
+TEST(EventLogHeader, RefusesWhatNoEngineCanBeBuiltFrom) {
+  const std::string good = ToJson(TestHeader());
+  ASSERT_TRUE(ParseEventLogHeader(good).has_value());
+  struct Case {
+    const char* from;
+    const char* to;
+    const char* message;
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {"\"host\"", "\"hots\"", "host"},
+           {"\"slots\":2", "\"slots\":\"2\"", "number"},
+           {"\"slots\":2", "\"slots\":0", "has 0 slots"},
+           {"\"slots\":2", "\"slots\":4000000000", "has 4000000000 slots"},
+           {"\"device\":1", "\"device\":2", "names device 2 of 2"},
+           {"\"device\":1", "\"device\":0", "twice"},
+           {"\"default_variant\":1", "\"default_variant\":3", "has no variant 3"},
+           {"\"default_application\":1", "\"default_application\":4", "names application 4 of 4"},
+           {"degrade", "degarde", "on_miss 'degarde'"},
+           {"[1,5000000]", "[1,0]", "mean above zero"},
+           {"[1,5000000]", "[9,5000000]", "ascending rows"},
+           {"{", "", "parse error"}}) {
+    std::string bad = good;
+    ASSERT_NE(bad.find(c.from), std::string::npos) << c.from;
+    bad.replace(bad.find(c.from), std::string_view(c.from).size(), c.to);
+    const Result<EventLogHeader> read = ParseEventLogHeader(bad);
+    ASSERT_FALSE(read.has_value()) << c.to;
+    EXPECT_THAT(read.error().message(), HasSubstr(c.message));
+  }
+}
+
+TEST(EventLogReader, DetectsEveryChangedByte) {
+  const std::string log = EncodeLog(TestHeader(), ScriptedRecords({.requests = 12}), 200);
+  ASSERT_TRUE(ReadAll(log).status.ok());
+  for (std::size_t i = 0; i < log.size(); ++i) {
+    for (const unsigned flip : {0x01U, 0x80U}) {
+      std::string changed = log;
+      changed[i] = static_cast<char>(static_cast<unsigned char>(changed[i]) ^ flip);
+      const ReadResult read = ReadAll(std::move(changed));
+      ASSERT_FALSE(read.status.ok()) << "byte " << i << " flipped by " << flip;
+      ASSERT_THAT(read.status.message(), HasSubstr("test.log")) << "byte " << i;
+    }
+  }
+}
+
+TEST(EventLogReader, NamesTheDamagedBlock) {
+  const std::string header = EncodeFileHeader(TestHeader());
+  std::string log = EncodeLog(TestHeader(), ScriptedRecords({.requests = 12}), 200);
+  std::uint32_t length = 0;
+  std::memcpy(&length, log.data() + header.size(), sizeof(length));
+  const std::size_t second = header.size() + kEventLogFrameBytes + length;
+  log[second + kEventLogFrameBytes + 5] ^= 1;
+  const ReadResult read = ReadAll(log);
+  EXPECT_THAT(read.status.message(),
+              HasSubstr("test.log: byte " + std::to_string(second) + " (block 1): the checksum"));
+  EXPECT_FALSE(read.records.empty()) << "the block before it is good";
+}
+
+TEST(EventLogReader, ReadsACutLogUpToItsLastWholeBlock) {
+  const std::vector<LogRecord> records = ScriptedRecords({.requests = 12});
+  const std::string header = EncodeFileHeader(TestHeader());
+  const std::string log = EncodeLog(TestHeader(), records, 200);
+  // Ends of blocks, and how many records were written before each.
+  std::vector<std::pair<std::size_t, std::size_t>> ends{{header.size(), 0}};
+  for (std::size_t at = header.size(); at < log.size();) {
+    std::uint32_t length = 0;
+    std::memcpy(&length, log.data() + at, sizeof(length));
+    at += kEventLogFrameBytes + length;
+    const ReadResult whole = ReadAll(log.substr(0, at));
+    ASSERT_TRUE(whole.status.ok());
+    ends.emplace_back(at, whole.records.size());
+  }
+  ASSERT_GT(ends.size(), 4U);
+  for (std::size_t size = 0; size < log.size(); ++size) {
+    const ReadResult read = ReadAll(log.substr(0, size));
+    if (size < header.size()) {
+      EXPECT_FALSE(read.status.ok()) << size;
+      continue;
+    }
+    ASSERT_TRUE(read.status.ok()) << read.status.message();
+    const auto behind =
+        std::ranges::upper_bound(ends, size, {}, [](const auto& e) { return e.first; });
+    const auto [end, count] = *(behind - 1);
+    ASSERT_TRUE(read.cut.has_value()) << size;
+    EXPECT_EQ(read.cut->offset, end);
+    EXPECT_EQ(read.cut->bytes, size - end);
+    ASSERT_EQ(read.records.size(), count);
+    for (std::size_t i = 0; i < count; ++i) ASSERT_TRUE(SameRecord(read.records[i], records[i]));
+  }
+}
+
+TEST(EventLogReader, MissesRemovedAndRepeatedBlocks) {
+  const std::string header = EncodeFileHeader(TestHeader());
+  const std::string log = EncodeLog(TestHeader(), ScriptedRecords({.requests = 12}), 200);
+  std::uint32_t length = 0;
+  std::memcpy(&length, log.data() + header.size(), sizeof(length));
+  const std::string first = log.substr(header.size(), kEventLogFrameBytes + length);
+  const std::string rest = log.substr(header.size() + first.size());
+  EXPECT_THAT(ReadAll(header + rest).status.message(), HasSubstr("there is block 1 instead"));
+  EXPECT_THAT(ReadAll(header + first + first + rest).status.message(),
+              HasSubstr("there is block 0 instead"));
+  EXPECT_THAT(ReadAll(log + first).status.message(), HasSubstr("behind the end record"));
+  EXPECT_THAT(ReadAll(log + "x").status.message(), HasSubstr("behind the end record"));
+}
+
+TEST(EventLogReader, SaysWhatIsNotAnEventLog) {
+  EXPECT_THAT(ReadAll("").status.message(), HasSubstr("is not an event log"));
+  EXPECT_THAT(ReadAll("{\"tool\":\"load\"}").status.message(), HasSubstr("is not an event log"));
+  std::string future = EncodeLog(TestHeader(), {});
+  future[8] = 2;
+  EXPECT_THAT(ReadAll(future).status.message(), HasSubstr("has format version 2: expected 1"));
+  EXPECT_THAT(EventLogReader::Open("/nowhere/run.log").error().message(),
+              HasSubstr("No such file"));
+  EXPECT_THAT(EventLogReader::Open("/").error().message(), HasSubstr("cannot be read"));
+}
+
+TEST(EventLogReader, RefusesIndicesBeyondTheHeader) {
+  struct Case {
+    void (*change)(LogRecord&);
+    const char* message;
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {[](LogRecord& r) { r.event.arrival.generation = 3; }, "names model 3"},
+           {[](LogRecord& r) { r.event.arrival.application = 4; }, "names application 4"},
+           {[](LogRecord& r) { r.effects.finishes[0].application = 4; }, "names application 4"},
+           {[](LogRecord& r) { r.effects.finishes[0].device = 2; }, "names device 2"},
+           {[](LogRecord& r) { r.effects.finishes[0].variant = 32; }, "names variant 32"},
+           {[](LogRecord& r) { r.effects.starts[0].device = 2; }, "names device 2"},
+           {[](LogRecord& r) { r.effects.starts[0].generation = 3; }, "names model 3"},
+           {[](LogRecord& r) { r.effects.starts[0].variant = 3; }, "names variant 3"}}) {
+    LogRecord record;
+    record.event.kind = Event::Kind::kArrival;
+    record.effects.finishes.resize(1);
+    record.effects.starts.resize(1);
+    EXPECT_TRUE(ReadAll(EncodeLog(TestHeader(), {record})).status.ok());
+    c.change(record);
+    const ReadResult read = ReadAll(EncodeLog(TestHeader(), {record}));
+    ASSERT_FALSE(read.status.ok()) << c.message;
+    EXPECT_THAT(read.status.message(), HasSubstr(c.message));
+    EXPECT_THAT(read.status.message(), HasSubstr("(block 0), record 1: "));
+  }
+}
+
+TEST(EventLogReader, RefusesTimesThatGoBack) {
+  std::vector<LogRecord> records(2);
+  records[0].time = FromNanos(5);
+  records[1].time = FromNanos(4);
+  EXPECT_THAT(ReadAll(EncodeLog(TestHeader(), records)).status.message(),
+              HasSubstr("record 2: its time 4 ns is before that of the event before, 5 ns"));
+}
+
+}  // namespace
+}  // namespace duly

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "telemetry/log_header.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "model/model_spec.h"
+#include "model/outcome.h"
+
+namespace duly {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Bounds what a damaged or foreign file can make the engine allocate.
+constexpr std::uint32_t kMaxSlots = 1U << 16;
+
+void PutDuration(Json& json, const char* key, const std::optional<Duration>& duration) {
+  if (duration) json[key] = duration->count();
+}
+
+std::optional<Duration> GetDuration(const Json& json, const char* key) {
+  if (!json.contains(key)) return std::nullopt;
+  return Duration(json.at(key).get<std::int64_t>());
+}
+
+Json ToJson(const DynamicBatching& batching) {
+  return {{"preferred_rows", batching.preferred_rows},
+          {"max_queue_delay_ns", batching.max_queue_delay.count()},
+          {"max_queue_requests", batching.max_queue_requests},
+          {"default_timeout_ns", batching.default_timeout.count()},
+          {"allow_timeout_override", batching.allow_timeout_override}};
+}
+
+DynamicBatching BatchingFrom(const Json& json) {
+  DynamicBatching batching;
+  batching.preferred_rows = json.at("preferred_rows").get<std::vector<std::uint32_t>>();
+  batching.max_queue_delay = Duration(json.at("max_queue_delay_ns").get<std::int64_t>());
+  batching.max_queue_requests = json.at("max_queue_requests").get<std::uint32_t>();
+  batching.default_timeout = Duration(json.at("default_timeout_ns").get<std::int64_t>());
+  batching.allow_timeout_override = json.at("allow_timeout_override").get<bool>();
+  return batching;
+}
+
+Json ToJson(const Variant& variant) {
+  Json placements = Json::array();
+  for (const Placement& placement : variant.placements) {
+    Json curve = Json::array();
+    for (const LatencyCurve::Knot& knot : placement.service.curve().knots()) {
+      curve.push_back({knot.rows, knot.mean_ns});
+    }
+    placements.push_back({{"device", placement.device},
+                          {"instances", placement.instances},
+                          {"mean_ns_by_rows", std::move(curve)}});
+  }
+  return {{"name", variant.name},
+          {"accuracy_pct", variant.accuracy_pct},
+          {"placements", std::move(placements)}};
+}
+
+Result<Variant> VariantFrom(const Json& json) {
+  Variant variant;
+  variant.name = json.at("name").get<std::string>();
+  variant.accuracy_pct = json.at("accuracy_pct").get<double>();
+  for (const Json& entry : json.at("placements")) {
+    std::vector<ProfilePoint> points;
+    for (const Json& knot : entry.at("mean_ns_by_rows")) {
+      ProfilePoint point;
+      point.rows = knot.at(0).get<std::uint32_t>();
+      point.mean = Duration(knot.at(1).get<std::int64_t>());
+      points.push_back(point);
+    }
+    Placement placement;
+    placement.device = entry.at("device").get<DeviceIndex>();
+    placement.instances = entry.at("instances").get<std::uint32_t>();
+    DULY_ASSIGN_OR_RETURN(LatencyCurve curve, LatencyCurve::Create(points));
+    placement.service = ServicePrediction(std::move(curve));
+    variant.placements.push_back(std::move(placement));
+  }
+  return variant;
+}
+
+Json ToJson(const Generation& generation) {
+  Json variants = Json::array();
+  for (const Variant& variant : generation.variants) variants.push_back(ToJson(variant));
+  Json json = {{"model", generation.model},
+               {"version", generation.version},
+               {"max_rows", generation.max_rows},
+               {"default_variant", generation.default_variant},
+               {"default_application", generation.default_application},
+               {"accepting", generation.accepting},
+               {"variants", std::move(variants)}};
+  if (generation.batching) json["dynamic_batching"] = ToJson(*generation.batching);
+  PutDuration(json, "slo_ns", generation.slo);
+  PutDuration(json, "timeout_ns", generation.timeout);
+  return json;
+}
+
+Result<Generation> GenerationFrom(const Json& json) {
+  Generation generation;
+  generation.model = json.at("model").get<std::string>();
+  generation.version = json.at("version").get<std::int64_t>();
+  generation.max_rows = json.at("max_rows").get<std::uint32_t>();
+  generation.default_variant = json.at("default_variant").get<std::uint32_t>();
+  generation.default_application = json.at("default_application").get<ApplicationIndex>();
+  generation.accepting = json.at("accepting").get<bool>();
+  for (const Json& entry : json.at("variants")) {
+    DULY_ASSIGN_OR_RETURN(Variant variant, VariantFrom(entry));
+    generation.variants.push_back(std::move(variant));
+  }
+  if (json.contains("dynamic_batching")) {
+    generation.batching = BatchingFrom(json.at("dynamic_batching"));
+  }
+  generation.slo = GetDuration(json, "slo_ns");
+  generation.timeout = GetDuration(json, "timeout_ns");
+  return generation;
+}
+
+Json ToJson(const Application& application) {
+  Json json = {{"name", application.name},
+               {"weight", application.weight},
+               {"on_miss", ToString(application.on_miss)},
+               {"min_accuracy_pct", application.min_accuracy_pct}};
+  PutDuration(json, "slo_ns", application.slo);
+  PutDuration(json, "timeout_ns", application.timeout);
+  return json;
+}
+
+Result<Application> ApplicationFrom(const Json& json) {
+  Application application;
+  application.name = json.at("name").get<std::string>();
+  application.weight = json.at("weight").get<double>();
+  application.min_accuracy_pct = json.at("min_accuracy_pct").get<double>();
+  application.slo = GetDuration(json, "slo_ns");
+  application.timeout = GetDuration(json, "timeout_ns");
+  const std::string on_miss = json.at("on_miss").get<std::string>();
+  for (const OnMiss value : {OnMiss::kRefuse, OnMiss::kServeLate, OnMiss::kDegrade}) {
+    if (ToString(value) == on_miss) {
+      application.on_miss = value;
+      return application;
+    }
+  }
+  return Error(StatusCode::kInvalidArgument, "application '{}' has on_miss '{}'", application.name,
+               on_miss);
+}
+
+Status Check(const EngineConfig& config) {
+  const auto fault = [](auto format, const auto&... values) {
+    return Status(StatusCode::kInvalidArgument, fmt::format(fmt::runtime(format), values...));
+  };
+  if (config.devices.empty()) return fault("there is no device");
+  for (const EngineDevice& device : config.devices) {
+    if (device.slots == 0 || device.slots > kMaxSlots) {
+      return fault("device '{}' has {} slots", device.name, device.slots);
+    }
+  }
+  for (const Generation& generation : config.generations) {
+    const std::size_t variants = generation.variants.size();
+    if (variants == 0 || variants > kMaxVariants) {
+      return fault("model '{}' has {} variants", generation.model, variants);
+    }
+    if (generation.default_variant >= variants) {
+      return fault("model '{}' has no variant {}", generation.model, generation.default_variant);
+    }
+    if (generation.default_application >= config.applications.size()) {
+      return fault("model '{}' names application {} of {}", generation.model,
+                   generation.default_application, config.applications.size());
+    }
+    for (const Variant& variant : generation.variants) {
+      std::set<DeviceIndex> devices;
+      for (const Placement& placement : variant.placements) {
+        if (placement.device >= config.devices.size()) {
+          return fault("variant '{}' of model '{}' names device {} of {}", variant.name,
+                       generation.model, placement.device, config.devices.size());
+        }
+        if (!devices.insert(placement.device).second || placement.instances == 0) {
+          return fault("variant '{}' of model '{}' is on device {} twice or not at all",
+                       variant.name, generation.model, placement.device);
+        }
+      }
+    }
+  }
+  return Status();
+}
+
+Result<EventLogHeader> HeaderFrom(const Json& json) {
+  EventLogHeader header;
+  header.duly_version = json.at("duly").get<std::string>();
+  header.started = json.at("started").get<std::string>();
+  header.start = FromNanos(json.at("start_ns").get<std::int64_t>());
+  header.host = json.at("host").get<std::string>();
+  header.seed = json.at("seed").get<std::uint64_t>();
+  header.policy = json.at("policy").get<std::string>();
+  for (const auto& [key, value] : json.at("policy_options").items()) {
+    header.policy_options[key] = value.get<std::string>();
+  }
+  header.config.max_waiting = json.at("max_waiting").get<std::uint32_t>();
+  for (const Json& entry : json.at("devices")) {
+    header.config.devices.push_back(
+        {entry.at("name").get<std::string>(), entry.at("slots").get<std::uint32_t>()});
+  }
+  for (const Json& entry : json.at("generations")) {
+    DULY_ASSIGN_OR_RETURN(Generation generation, GenerationFrom(entry));
+    header.config.generations.push_back(std::move(generation));
+  }
+  for (const Json& entry : json.at("applications")) {
+    DULY_ASSIGN_OR_RETURN(Application application, ApplicationFrom(entry));
+    header.config.applications.push_back(std::move(application));
+  }
+  DULY_RETURN_IF_ERROR(Check(header.config));
+  return header;
+}
+
+}  // namespace
+
+std::string ToJson(const EventLogHeader& header) {
+  Json devices = Json::array();
+  for (const EngineDevice& device : header.config.devices) {
+    devices.push_back({{"name", device.name}, {"slots", device.slots}});
+  }
+  Json generations = Json::array();
+  for (const Generation& generation : header.config.generations) {
+    generations.push_back(ToJson(generation));
+  }
+  Json applications = Json::array();
+  for (const Application& application : header.config.applications) {
+    applications.push_back(ToJson(application));
+  }
+  const Json json = {{"duly", header.duly_version},
+                     {"started", header.started},
+                     {"start_ns", ToNanos(header.start)},
+                     {"host", header.host},
+                     {"seed", header.seed},
+                     {"policy", header.policy},
+                     {"policy_options", Json(header.policy_options)},
+                     {"max_waiting", header.config.max_waiting},
+                     {"devices", std::move(devices)},
+                     {"generations", std::move(generations)},
+                     {"applications", std::move(applications)}};
+  // A name that is not UTF-8 must not stop the recording.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<EventLogHeader> ParseEventLogHeader(std::string_view json) {
+  try {
+    return HeaderFrom(Json::parse(json));
+  } catch (const Json::exception& error) {
+    return Error(StatusCode::kInvalidArgument, "{}", error.what());
+  }
+}
+
+}  // namespace duly

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "telemetry/log_test_util.h"
+
+#include <algorithm>
+#include <queue>
+#include <sstream>
+#include <utility>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "policy/registry.h"
+
+namespace duly {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+Placement PlacedOn(DeviceIndex device, Duration mean, std::uint32_t instances) {
+  std::vector<ProfilePoint> points(3);
+  for (std::uint32_t i = 0; i < points.size(); ++i) {
+    points[i].rows = 1U << (2 * i);
+    points[i].mean = mean * (1 + i);
+  }
+  Placement placement;
+  placement.device = device;
+  placement.instances = instances;
+  placement.service = ServicePrediction(LatencyCurve::Create(points).value());
+  return placement;
+}
+
+struct Pending {
+  TimePoint time;
+  std::uint64_t order = 0;
+  Event event;
+};
+struct Later {
+  bool operator()(const Pending& a, const Pending& b) const {
+    return a.time != b.time ? a.time > b.time : a.order > b.order;
+  }
+};
+
+// A random run: the pending events of a driver in virtual time.
+class Script {
+ public:
+  Script(const EventLogHeader& header, const ScriptOptions& options, EventObserver& observer)
+      : engine_(header.config, RegistryFactory()(header.policy, header.policy_options).value()),
+        options_(options),
+        observer_(observer),
+        random_(options.seed, "script"),
+        now_(header.start) {}
+
+  void Run() {
+    std::uint32_t arrivals = 0;
+    Push(now_ + milliseconds(1), RandomArrival());
+    while (!pending_.empty() || engine_.NextTimer() != kNever) {
+      // Late, as live ones are.
+      const TimePoint due = SaturatingAdd(engine_.NextTimer(), timer_lateness_);
+      if (pending_.empty() || due <= pending_.top().time) {
+        Event timer;
+        timer.kind = Event::Kind::kTimer;
+        timer_lateness_ = Duration(static_cast<std::int64_t>(random_.Below(200'000)));
+        Handle(std::max(now_, due), timer);
+        continue;
+      }
+      const Pending next = pending_.top();
+      pending_.pop();
+      Handle(std::max(now_, next.time), next.event);
+      if (next.event.kind != Event::Kind::kArrival) continue;
+      // What the devices can serve is about 600 requests a second.
+      const double gap_ns = random_.Exponential(1e9 / (600 * options_.load));
+      const TimePoint then = now_ + Duration(static_cast<std::int64_t>(gap_ns));
+      if (++arrivals == options_.requests) {
+        Event drain;
+        drain.kind = Event::Kind::kDrain;
+        Push(then, drain);
+        for (int i = 0; i < 3; ++i) Push(then + milliseconds(i), RandomArrival());
+      } else if (arrivals < options_.requests) {
+        Push(then, RandomArrival());
+      }
+    }
+    DULY_CHECK(engine_.live_requests() == 0);
+  }
+
+ private:
+  void Push(TimePoint time, Event event) { pending_.push({time, ++order_, event}); }
+
+  Event RandomArrival() {
+    Event event;
+    event.kind = Event::Kind::kArrival;
+    Arrival& arrival = event.arrival;
+    const EngineConfig& config = engine_.config();
+    arrival.generation = static_cast<GenerationIndex>(random_.Below(config.generations.size()));
+    if (random_.Below(4) == 0) arrival.application = 3;
+    arrival.shape = random_.Below(2) == 0 ? 0x9E3779B97F4A7C15ULL : 7;
+    if (config.generations[arrival.generation].max_rows >= 4 && random_.Below(3) == 0) {
+      arrival.rows = 1 + static_cast<std::uint32_t>(random_.Below(3));
+    }
+    if (random_.Below(8) == 0) arrival.variants = 1;
+    switch (random_.Below(6)) {
+      case 0:
+        arrival.timeout = microseconds(static_cast<std::int64_t>(100 + random_.Below(20'000)));
+        break;
+      case 1:
+        arrival.slo = microseconds(static_cast<std::int64_t>(2000 + random_.Below(100'000)));
+        break;
+      case 2:
+        arrival.min_accuracy_pct = 90.3;
+        break;
+      default:
+        break;
+    }
+    return event;
+  }
+
+  void Handle(TimePoint time, const Event& event) {
+    now_ = time;
+    effects_.Clear();
+    engine_.Handle(now_, event, effects_);
+    observer_.OnEvent(now_, event, effects_);
+    for (const StartBatch& start : effects_.starts) {
+      // Around the curve, not around the prediction, which follows what it is shown.
+      const Variant& variant =
+          engine_.config().generations[start.generation].variants[start.variant];
+      const Duration mean = variant.On(start.device)->service.Mean(start.rows);
+      const double service_ns = random_.Lognormal(static_cast<double>(mean.count()), 0.3);
+      const Duration service(static_cast<std::int64_t>(service_ns));
+      Event done;
+      done.kind = Event::Kind::kBatchDone;
+      done.done.batch = start.batch;
+      done.done.failed = random_.Below(50) == 0;
+      done.done.input = service / 10;
+      done.done.infer = service / 10 * 8;
+      done.done.output = service / 20;
+      Push(now_ + service, done);
+    }
+    if (event.kind == Event::Kind::kArrival && random_.Below(20) == 0) {
+      Event cancel;
+      cancel.kind = Event::Kind::kCancel;
+      cancel.request = effects_.arrived;
+      const double after_ns = random_.Exponential(5e6);
+      Push(now_ + Duration(static_cast<std::int64_t>(after_ns)), cancel);
+    }
+  }
+
+  Engine engine_;
+  const ScriptOptions options_;
+  EventObserver& observer_;
+  RandomStream random_;
+  TimePoint now_;
+  Duration timer_lateness_{50'000};
+  std::priority_queue<Pending, std::vector<Pending>, Later> pending_;
+  std::uint64_t order_ = 0;
+  Effects effects_;
+};
+
+}  // namespace
+
+EventLogHeader TestHeader() {
+  EventLogHeader header;
+  header.policy = "edf";
+  header.policy_options = {{"reserve", "500us"}};
+  header.started = "2026-11-21T12:00:00.123456Z";
+  header.start = FromNanos(987'654'321'012);
+  header.host = "board-\"1\"\n";
+  header.seed = 0xFFFFFFFFFFFFFFFF;
+  header.duly_version = "0.1.0";
+  EngineConfig& config = header.config;
+  config.max_waiting = 64;
+  config.devices = {{"cpu", 2}, {"gpu", 1}};
+
+  Generation detector;
+  detector.model = "detector";
+  detector.max_rows = 8;
+  detector.default_variant = 1;
+  detector.default_application = 0;
+  detector.variants = {
+      {"fast", 90.2, {PlacedOn(0, milliseconds(2), 2), PlacedOn(1, milliseconds(1), 1)}},
+      {"good", 92.7, {PlacedOn(0, milliseconds(5), 2), PlacedOn(1, milliseconds(2), 1)}},
+      {"best", 93.1, {PlacedOn(1, milliseconds(4), 1)}}};
+  detector.slo = milliseconds(40);
+
+  Generation speech;
+  speech.model = "speech";
+  speech.version = 3;
+  speech.default_application = 1;
+  speech.variants = {{"default", 0, {PlacedOn(0, milliseconds(3), 1)}}};
+  speech.timeout = milliseconds(25);
+
+  Generation tagger;
+  tagger.model = "tagger";
+  tagger.max_rows = 16;
+  tagger.default_application = 2;
+  tagger.variants = {{"int8", 1.0 / 3, {PlacedOn(1, microseconds(1500), 1)}},
+                     {"fp32", 0.1, {PlacedOn(0, microseconds(4000), 1)}}};
+  tagger.batching = DynamicBatching{.preferred_rows = {4, 8},
+                                    .max_queue_delay = milliseconds(2),
+                                    .max_queue_requests = 100,
+                                    .default_timeout = Duration(0),
+                                    .allow_timeout_override = true};
+  config.generations = {detector, speech, tagger};
+
+  config.applications.resize(4);
+  config.applications[0].name = "cameras";
+  config.applications[0].on_miss = OnMiss::kDegrade;
+  config.applications[0].min_accuracy_pct = 90;
+  config.applications[1].name = "speech";
+  config.applications[2].name = "tagger";
+  config.applications[2].on_miss = OnMiss::kServeLate;
+  config.applications[2].slo = milliseconds(15);
+  config.applications[3].name = "guests";
+  config.applications[3].weight = 0.1;
+  config.applications[3].timeout = milliseconds(10);
+  return header;
+}
+
+void RunScript(const EventLogHeader& header, const ScriptOptions& options,
+               EventObserver& observer) {
+  Script(header, options, observer).Run();
+}
+
+void Collector::OnEvent(TimePoint now, const Event& event, const Effects& effects) {
+  LogRecord record;
+  record.number = records.size() + 1;
+  record.time = now;
+  record.event = event;
+  record.effects = effects;
+  records.push_back(std::move(record));
+}
+
+std::vector<LogRecord> ScriptedRecords(const ScriptOptions& options) {
+  Collector collector;
+  RunScript(TestHeader(), options, collector);
+  return std::move(collector.records);
+}
+
+std::string EncodeLog(const EventLogHeader& header, const std::vector<LogRecord>& records,
+                      std::size_t block_bytes) {
+  std::string log = EncodeFileHeader(header);
+  EventLogEncoder encoder;
+  const auto take = [&] {
+    const std::span<const std::byte> block = encoder.TakeBlock();
+    log.append(reinterpret_cast<const char*>(block.data()), block.size());
+  };
+  for (const LogRecord& record : records) {
+    if (record.kind == LogRecord::Kind::kGap) encoder.AddGap(record.lost);
+    if (record.kind == LogRecord::Kind::kEvent) {
+      encoder.Add(record.time, record.event, DecisionsOf(record.effects));
+    }
+    if (encoder.pending_bytes() >= block_bytes) take();
+  }
+  encoder.AddEnd();
+  take();
+  return log;
+}
+
+Result<EventLogReader> ReadLog(std::string bytes) {
+  return EventLogReader::Read(std::make_unique<std::istringstream>(std::move(bytes)), "test.log");
+}
+
+ReadResult ReadAll(std::string bytes) {
+  ReadResult result;
+  Result<EventLogReader> reader = ReadLog(std::move(bytes));
+  if (!reader) {
+    result.status = reader.error();
+    return result;
+  }
+  for (;;) {
+    const Result<const LogRecord*> record = reader->Next();
+    if (!record) {
+      result.status = record.error();
+      return result;
+    }
+    if (*record == nullptr) break;
+    result.records.push_back(**record);
+  }
+  result.cut = reader->cut();
+  return result;
+}
+
+bool SameRecord(const LogRecord& a, const LogRecord& b) {
+  if (a.kind != b.kind || a.number != b.number) return false;
+  if (a.kind == LogRecord::Kind::kGap) return a.lost == b.lost;
+  return a.time == b.time && a.event == b.event && a.effects.arrived == b.effects.arrived &&
+         a.effects.finishes == b.effects.finishes && a.effects.starts == b.effects.starts &&
+         a.effects.members == b.effects.members;
+}
+
+PolicyFactory RegistryFactory() {
+  return [](const std::string& name, const std::map<std::string, std::string>& options) {
+    return MakeDispatchPolicy(name, options);
+  };
+}
+
+}  // namespace duly

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+#include "base/mutex.h"
+#include "base/result.h"
+#include "engine/event_observer.h"
+#include "telemetry/event_log.h"
+#include "telemetry/log_sink.h"
+#include "telemetry/record_ring.h"
+
+namespace duly {
+
+struct RecorderOptions {
+  // Between the engine and the writer. An event with its decisions takes about 200 bytes of it.
+  std::size_t ring_bytes = std::size_t{4} << 20;
+  // A block is written when it has so many bytes ...
+  std::size_t block_bytes = std::size_t{64} << 10;
+  // ... or when its first record is about so many polls old.
+  std::uint32_t polls_per_block = 25;
+};
+
+// Writes the event log of a running engine.
+//
+// OnEvent() copies the event and what it led to into a ring and returns: no lock, no allocation, no
+// system call. A writer thread encodes and writes. When the ring is full, events are lost: the log
+// says how many, between which. When the disk fails, that is said once in the log for people, the
+// event log ends there, and OnEvent() goes on as before.
+//
+// Threading: OnEvent() from one thread at a time (under the node's lock), Close() from one thread
+// after the last OnEvent(), lost() from any thread.
+class Recorder final : public EventObserver {
+ public:
+  // Creates the file and writes the header.
+  static Result<std::unique_ptr<Recorder>> Start(const std::string& file,
+                                                 const EventLogHeader& header,
+                                                 const RecorderOptions& options = {});
+  static Result<std::unique_ptr<Recorder>> Start(std::unique_ptr<LogSink> sink,
+                                                 const EventLogHeader& header,
+                                                 const RecorderOptions& options = {});
+  ~Recorder() override;
+
+  void OnEvent(TimePoint now, const Event& event, const Effects& effects) override;
+
+  // Writes what is left and the end record, and closes the file. The first failure since the start,
+  // or success. Once; the destructor does it otherwise.
+  Status Close();
+
+  // Events that are not in the log, so far.
+  std::uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
+
+ private:
+  Recorder(std::unique_ptr<LogSink> sink, const RecorderOptions& options);
+  void Write(const std::stop_token& stop);
+  void Drain();
+  void WriteBlock();
+
+  const RecorderOptions options_;
+  RecordRing ring_;
+  std::uint64_t missing_ = 0;  // events lost since the last one that went into the ring
+  std::atomic<std::uint64_t> lost_ = 0;
+
+  // The writer's, and Close()'s once the writer has ended.
+  std::unique_ptr<LogSink> sink_;
+  EventLogEncoder encoder_;
+  Status status_;
+  bool closed_ = false;
+
+  Mutex mutex_;
+  std::condition_variable_any stopped_;
+  std::jthread writer_;
+};
+
+}  // namespace duly
