@@ -44,16 +44,16 @@ void Count(const LoggedRequest& request, const EngineConfig& config, Application
 
 }  // namespace
 
-void ResponseTimes::Sort() { std::ranges::sort(sorted_); }
+void Latencies::Sort() { std::ranges::sort(sorted_); }
 
-Duration ResponseTimes::Mean() const {
+Duration Latencies::Mean() const {
   if (sorted_.empty()) return Duration(0);
   double sum = 0;
   for (const Duration response : sorted_) sum += static_cast<double>(response.count());
   return Duration(std::llround(sum / static_cast<double>(sorted_.size())));
 }
 
-Duration ResponseTimes::Percentile(double p) const {
+Duration Latencies::Percentile(double p) const {
   if (sorted_.empty()) return Duration(0);
   const auto rank = static_cast<std::size_t>(std::ceil(p * static_cast<double>(sorted_.size())));
   return sorted_[std::clamp(rank, std::size_t{1}, sorted_.size()) - 1];

@@ -13,14 +13,14 @@
 
 namespace duly {
 
-// Response times of answered requests (on time and late), sorted.
-class ResponseTimes {
+// Latencies of which exact percentiles are asked, once they are sorted.
+class Latencies {
  public:
-  void Add(Duration response) { sorted_.push_back(response); }
+  void Add(Duration latency) { sorted_.push_back(latency); }
   void Sort();
   std::size_t count() const { return sorted_.size(); }
   Duration Mean() const;
-  // Nearest rank: the least response time that a fraction `p` in (0, 1] does not exceed. 0 when
+  // Nearest rank: the least latency that a fraction `p` in (0, 1] does not exceed. 0 when
   // there is none.
   Duration Percentile(double p) const;
 
@@ -38,7 +38,7 @@ struct ApplicationSummary {
   Duration on_time_device_time{0};
   double accuracy_sum_pct = 0;
   std::uint64_t accuracy_count = 0;  // answers by variants whose accuracy is known
-  ResponseTimes response;
+  Latencies response;                // of answered requests: on time and late
 };
 
 struct DeviceSummary {

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/json_output.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+namespace duly {
+
+Status WriteJson(const std::string& file, const nlohmann::ordered_json& json, std::ostream& out) {
+  const std::string text =
+      json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  if (file == "-") {
+    out << text << '\n';
+    return Status();
+  }
+  errno = 0;
+  std::ofstream stream(file, std::ios::binary);
+  stream << text << '\n';
+  stream.close();
+  if (stream) return Status();
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("{}: cannot be written: {}", file, std::strerror(errno)));
+}
+
+}  // namespace duly

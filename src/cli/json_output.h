@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <iosfwd>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "base/result.h"
+
+namespace duly {
+
+// What --json FILE does: writes the document to the file, or to `out` for "-".
+Status WriteJson(const std::string& file, const nlohmann::ordered_json& json, std::ostream& out);
+
+}  // namespace duly
