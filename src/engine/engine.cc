@@ -10,8 +10,8 @@
 namespace duly {
 namespace {
 
-// Queues that may stand empty before an empty one is used again for another key.
-constexpr std::size_t kIdleQueues = 64;
+// Queues that are kept, even when they are empty; above, an empty one serves the next new key.
+constexpr std::size_t kKeptQueues = 64;
 
 // The nearest that says anything about time decides: the request, its application, its model.
 struct Terms {
@@ -45,6 +45,7 @@ Choice VariantsOf(const Arrival& arrival, const Application& application,
       arrival.min_accuracy_pct >= 0 ? arrival.min_accuracy_pct : application.min_accuracy_pct;
   VariantMask above_floor = 0;
   for (std::uint32_t v = 0; v < variants.size(); ++v) {
+    if (variants[v].placements.empty()) continue;
     if (arrival.variants != 0 && (arrival.variants >> v & 1U) == 0) continue;
     if (floor > 0 && variants[v].accuracy_pct < floor) continue;
     above_floor |= VariantMask{1} << v;
@@ -88,20 +89,36 @@ Engine::Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy)
       ordering_(policy_->ordering()),
       generations_(config_.generations),
       applications_(config_.applications) {
-  DULY_CHECK(!config_.devices.empty());
+  DULY_CHECK(!config_.devices.empty() && config_.max_waiting > 0);
   devices_.resize(config_.devices.size());
-  for (std::size_t d = 0; d < devices_.size(); ++d) {
+  for (DeviceIndex d = 0; d < devices_.size(); ++d) {
     const EngineDevice& device = config_.devices[d];
     DULY_CHECK(device.slots > 0);
     devices_[d].name = device.name;
     devices_[d].slots.resize(device.slots);
     devices_[d].free_slots = device.slots;
+    for (std::uint32_t slot = 0; slot < device.slots; ++slot) {
+      batches_.emplace_back();
+      batches_.back().device = d;
+      batches_.back().slot = slot;
+    }
   }
   ask_again_.assign(devices_.size(), kNever);
   for (const Generation& generation : generations_) {
     DULY_CHECK(!generation.variants.empty() && generation.variants.size() <= kMaxVariants);
     DULY_CHECK(generation.default_application < applications_.size());
+    for (const Variant& variant : generation.variants) {
+      for (const Placement& placement : variant.placements) {
+        DULY_CHECK(placement.device < devices_.size() && placement.instances > 0);
+      }
+    }
   }
+  for (const Application& application : applications_) DULY_CHECK(application.weight > 0);
+  std::uint32_t most_members = 1;
+  for (const Generation& generation : generations_) {
+    most_members = std::max(most_members, generation.max_rows);
+  }
+  for (Batch& batch : batches_) batch.members.reserve(most_members);
   stats_.models.resize(generations_.size());
   for (std::size_t g = 0; g < generations_.size(); ++g) {
     stats_.models[g].variant_requests.resize(generations_[g].variants.size());
@@ -113,7 +130,7 @@ Engine::Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy)
 Engine::~Engine() {
   // Intrusive sets must not outlive their members.
   for (Queue& queue : queues_) queue.waiting.clear();
-  for (Device& device : devices_) device.booked.clear();
+  order_.clear();
   drops_.clear();
 }
 
@@ -125,7 +142,7 @@ View Engine::MakeView(TimePoint now) const {
   view.applications = applications_;
   view.heads = heads_;
   view.queues = queues_;
-  view.waiting = waiting_;
+  view.order = &order_;
   view.max_waiting = config_.max_waiting;
   return view;
 }
@@ -168,7 +185,9 @@ Request& Engine::NewRequest(TimePoint now) {
     index = static_cast<std::uint32_t>(requests_.size());
     requests_.emplace_back();
     // Returning a record must never allocate.
-    free_requests_.reserve(requests_.size());
+    if (free_requests_.capacity() < requests_.size()) {
+      free_requests_.reserve(2 * requests_.size());
+    }
   } else {
     index = free_requests_.back();
     free_requests_.pop_back();
@@ -184,8 +203,7 @@ Request& Engine::NewRequest(TimePoint now) {
   request.demoted = false;
   request.cancelled = false;
   request.queue = kNoIndex;
-  request.booked_device = kNoIndex;
-  request.booked_work = Duration(0);
+  request.work = Duration(0);
   request.predicted = Duration(0);
   request.batch = kNoIndex;
   ++live_;
@@ -202,9 +220,11 @@ void Engine::Free(Request& request) {
 QueueIndex Engine::FindQueue(const QueueKey& key) {
   if (const auto found = queue_index_.find(key); found != queue_index_.end()) return found->second;
   QueueIndex index = kNoIndex;
-  if (queues_.size() >= kIdleQueues) {
-    for (QueueIndex q = 0; q < queues_.size() && index == kNoIndex; ++q) {
-      if (heads_[q].count == 0) index = q;
+  if (queues_.size() >= kKeptQueues) {
+    // In turn, so that new keys do not chase the busy ones from place to place.
+    for (std::size_t i = 0; i < queues_.size() && index == kNoIndex; ++i) {
+      next_reused_ = (next_reused_ + 1) % static_cast<QueueIndex>(queues_.size());
+      if (heads_[next_reused_].count == 0) index = next_reused_;
     }
   }
   if (index == kNoIndex) {
@@ -243,36 +263,27 @@ void Engine::RefreshHead(QueueIndex index) {
 void Engine::Enqueue(Request& request, QueueIndex index) {
   Queue& queue = queues_[index];
   request.queue = index;
-  queue.rows += request.rows;
   queue.waiting.insert(request);
   RefreshHead(index);
-  if (request.booked_device != kNoIndex) {
-    Device& device = devices_[request.booked_device];
-    device.booked.insert(request);
-    device.booked_work += request.booked_work;
-  }
+  order_.insert(request);
   if (request.drop_at != kNever) drops_.insert(request);
-  ++waiting_;
-  ++stats_.models[queue.generation].waiting;
+  waiting_work_ += request.work;
+  ++applications_[request.application].waiting;
+  ++stats_.models[request.generation].waiting;
 }
 
 void Engine::Dequeue(Request& request) {
   Queue& queue = queues_[request.queue];
   queue.waiting.erase(queue.waiting.iterator_to(request));
-  queue.rows -= request.rows;
   RefreshHead(request.queue);
-  if (request.booked_device != kNoIndex) {
-    Device& device = devices_[request.booked_device];
-    device.booked.erase(device.booked.iterator_to(request));
-    device.booked_work -= request.booked_work;
-  }
+  order_.erase(order_.iterator_to(request));
   if (request.drop_hook.is_linked()) drops_.erase(drops_.iterator_to(request));
-  --waiting_;
-  --stats_.models[queue.generation].waiting;
+  waiting_work_ -= request.work;
+  --applications_[request.application].waiting;
+  --stats_.models[request.generation].waiting;
 }
 
 void Engine::Demote(Request& request) {
-  DULY_CHECK(!request.demoted);
   const QueueIndex queue = request.queue;
   Dequeue(request);
   request.demoted = true;
@@ -281,15 +292,15 @@ void Engine::Demote(Request& request) {
 
 void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) {
   DULY_CHECK(arrival.generation < generations_.size());
-  Generation& generation = generations_[arrival.generation];
+  const Generation& generation = generations_[arrival.generation];
   const ApplicationIndex application_index =
       arrival.application == kNoIndex ? generation.default_application : arrival.application;
   DULY_CHECK(application_index < applications_.size());
-  Application& application = applications_[application_index];
-  application.last_arrival = now;
+  const Application& application = applications_[application_index];
 
   Request& request = NewRequest(now);
   effects.arrived = {request.index, request.sequence};
+  request.generation = arrival.generation;
   request.application = application_index;
   request.rows = arrival.rows;
   request.on_miss = application.on_miss;
@@ -299,8 +310,6 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   const Choice choice = VariantsOf(arrival, application, generation);
   request.variant = choice.preferred;
 
-  // A refused request needs a queue only for its account.
-  request.queue = FindQueue({arrival.generation, choice.allowed, arrival.shape});
   if (draining_) {
     EndWaiting(now, request, Outcome::kRejected, RejectReason::kShuttingDown, effects);
     return;
@@ -309,25 +318,30 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
     EndWaiting(now, request, Outcome::kRejected, RejectReason::kModelUnavailable, effects);
     return;
   }
+  if (request.expiry <= now) {
+    EndWaiting(now, request, Outcome::kExpired, RejectReason::kNone, effects);
+    return;
+  }
 
   if (ordering_ == QueueOrdering::kArrival) {
     request.due = now;
   } else {
     request.due = request.deadline;
     if (request.expiry != kNever) {
-      const Variant& variant = generation.variants[choice.preferred];
-      const Duration service = variant.placements.empty()
-                                   ? Duration(0)
-                                   : variant.placements[0].service.Mean(request.rows);
+      const Duration service =
+          generation.variants[choice.preferred].placements.front().service.Mean(request.rows);
       request.due = std::min(request.due, SaturatingAdd(request.expiry, service));
     }
     if (request.due == kNever) request.due = SaturatingAdd(now, policy_->best_effort_target());
   }
 
+  request.queue = FindQueue({arrival.generation, choice.allowed, arrival.shape});
   victims_.Clear();
   const Admission admission =
       policy_->Admit(MakeView(now), request, arrival.generation, choice.allowed, victims_);
   if (!admission.accept) {
+    // Patience is never refused by prediction.
+    DULY_CHECK(admission.reason != RejectReason::kPredictedLate || request.deadline != kNever);
     EndWaiting(now, request, Outcome::kRejected, admission.reason, effects);
     return;
   }
@@ -337,15 +351,19 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
     Dequeue(victim);
     EndWaiting(now, victim, Outcome::kRejected, RejectReason::kYielded, effects);
   }
-  if (waiting_ >= config_.max_waiting) {
+  if (order_.size() >= config_.max_waiting) {
     EndWaiting(now, request, Outcome::kRejected, RejectReason::kQueueFull, effects);
     return;
   }
   DULY_CHECK(admission.variants != 0 && (admission.variants & ~choice.allowed) == 0);
+  DULY_CHECK(admission.variant < generation.variants.size() &&
+             (admission.variants >> admission.variant & 1U) != 0);
+  DULY_CHECK(admission.drop_at > now);
+  DULY_CHECK(!admission.due || request.deadline == kNever);
+  if (admission.due) request.due = *admission.due;
   request.demoted = admission.demoted;
   request.variant = admission.variant;
-  request.booked_device = admission.device;
-  request.booked_work = admission.work;
+  request.work = admission.work;
   request.predicted = admission.predicted;
   request.drop_at = std::min(request.expiry, admission.drop_at);
   Enqueue(request, admission.variants == choice.allowed
@@ -364,21 +382,22 @@ void Engine::EndWaiting(TimePoint now, Request& request, Outcome outcome, Reject
   finish.waiting = now - request.arrival;
   finish.predicted = request.predicted;
   if (outcome == Outcome::kRejected) finish.retry_after = RetryAfter(now);
-  Account(now, request, queues_[request.queue].generation, finish);
+  Account(now, request, finish);
   effects.finishes.push_back(finish);
   Free(request);
 }
 
+// When the node will have worked off what it has.
 Duration Engine::RetryAfter(TimePoint now) const {
-  Duration least = Duration::max();
+  Duration work = waiting_work_;
+  std::int64_t slots = 0;
   for (const Device& device : devices_) {
-    Duration work = device.booked_work;
     for (const Slot& slot : device.slots) {
       if (slot.busy) work += std::max(slot.predicted_end - now, Duration(0));
+      ++slots;
     }
-    least = std::min(least, work / static_cast<std::int64_t>(device.slots.size()));
   }
-  return least;
+  return work / slots;
 }
 
 void Engine::DropDue(TimePoint now, Effects& effects) {
@@ -404,41 +423,50 @@ void Engine::OnCancel(TimePoint now, RequestId id, Effects& effects) {
 }
 
 void Engine::DispatchAll(TimePoint now, Effects& effects) {
-  for (DeviceIndex d = 0; d < devices_.size(); ++d) {
-    ask_again_[d] = kNever;
-    while (devices_[d].free_slots > 0 && waiting_ > 0) {
-      const Dispatch decision = policy_->Next(MakeView(now), d);
-      ++stats_.dispatch_decisions;
-      if (decision.kind == Dispatch::Kind::kIdle) {
-        ask_again_[d] = decision.ask_again;
-        break;
-      }
-      DULY_CHECK(decision.queue < queues_.size() && heads_[decision.queue].count > 0);
-      Request& first = *queues_[decision.queue].waiting.begin();
-      switch (decision.kind) {
-        case Dispatch::Kind::kRun:
-          Start(now, d, decision, effects);
-          break;
-        case Dispatch::Kind::kReject:
-          Dequeue(first);
-          EndWaiting(now, first, Outcome::kRejected, RejectReason::kPredictedLate, effects);
-          break;
-        case Dispatch::Kind::kDemote:
-          Demote(first);
-          break;
-        case Dispatch::Kind::kIdle:
-          break;
-      }
+  // What one device takes or turns away may change what another wants.
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (DeviceIndex d = 0; d < devices_.size(); ++d) {
+      changed = DispatchOn(now, d, effects) || changed;
     }
-    DULY_CHECK(ask_again_[d] > now);
+    if (devices_.size() == 1) break;
   }
-  if (waiting_ == 0) return;
+  if (order_.empty()) return;
   // Nothing waits for ever: something runs, or a timer will come.
   bool anything_runs = false;
   for (const Device& device : devices_) {
     anything_runs = anything_runs || device.free_slots < device.slots.size();
   }
   DULY_CHECK(anything_runs || NextTimer() != kNever);
+}
+
+bool Engine::DispatchOn(TimePoint now, DeviceIndex device, Effects& effects) {
+  ask_again_[device] = kNever;
+  bool changed = false;
+  while (devices_[device].free_slots > 0 && !order_.empty()) {
+    const Dispatch decision = policy_->Next(MakeView(now), device);
+    ++stats_.dispatch_decisions;
+    if (decision.kind == Dispatch::Kind::kIdle) {
+      DULY_CHECK(decision.ask_again > now);
+      ask_again_[device] = decision.ask_again;
+      break;
+    }
+    changed = true;
+    DULY_CHECK(decision.queue < queues_.size() && heads_[decision.queue].count > 0);
+    if (decision.kind == Dispatch::Kind::kRun) {
+      Start(now, device, decision, effects);
+      continue;
+    }
+    Request& first = *queues_[decision.queue].waiting.begin();
+    DULY_CHECK(first.deadline != kNever && !first.demoted);
+    if (decision.kind == Dispatch::Kind::kDemote) {
+      Demote(first);
+    } else {
+      Dequeue(first);
+      EndWaiting(now, first, Outcome::kRejected, RejectReason::kPredictedLate, effects);
+    }
+  }
+  return changed;
 }
 
 void Engine::Start(TimePoint now, DeviceIndex device_index, const Dispatch& decision,
@@ -452,28 +480,18 @@ void Engine::Start(TimePoint now, DeviceIndex device_index, const Dispatch& deci
   auto* placement = const_cast<Placement*>(generation.variants[decision.variant].On(device_index));
   DULY_CHECK(placement != nullptr && placement->running < placement->instances);
 
-  if (free_batches_.empty()) {
-    free_batches_.push_back(static_cast<std::uint32_t>(batches_.size()));
-    batches_.emplace_back();
-    free_batches_.reserve(batches_.size());
-  }
-  const std::uint32_t batch_index = free_batches_.back();
-  free_batches_.pop_back();
-  Batch& batch = batches_[batch_index];
-  DULY_CHECK(!batch.running);
-  batch.running = true;
-  batch.device = device_index;
+  const auto unused = std::find_if(batches_.begin(), batches_.end(), [&](const Batch& b) {
+    return b.device == device_index && b.members.empty();
+  });
+  DULY_CHECK(unused != batches_.end());
+  Batch& batch = *unused;
   batch.generation = queue.generation;
   batch.variant = decision.variant;
   batch.rows = 0;
   batch.started = now;
-  batch.members.clear();
-  batch.slot = 0;
-  while (batch.slot < device.slots.size() && device.slots[batch.slot].busy) ++batch.slot;
-  DULY_CHECK(batch.slot < device.slots.size());
 
   StartBatch start;
-  start.batch = batch_index;
+  start.batch = static_cast<std::uint32_t>(unused - batches_.begin());
   start.device = device_index;
   start.slot = batch.slot;
   start.generation = queue.generation;
@@ -487,7 +505,7 @@ void Engine::Start(TimePoint now, DeviceIndex device_index, const Dispatch& deci
     request.state = RequestState::kRunning;
     request.started = now;
     request.variant = decision.variant;
-    request.batch = batch_index;
+    request.batch = start.batch;
     batch.rows += request.rows;
     batch.members.push_back(request.index);
     effects.members.push_back({request.index, request.sequence});
@@ -499,18 +517,17 @@ void Engine::Start(TimePoint now, DeviceIndex device_index, const Dispatch& deci
   start.predicted = batch.predicted;
   effects.starts.push_back(start);
 
-  device.slots[batch.slot].busy = true;
-  device.slots[batch.slot].predicted_end = now + batch.predicted;
+  device.slots[batch.slot] = {true, batch.generation, batch.variant, batch.rows,
+                              now + batch.predicted};
   --device.free_slots;
   ++placement->running;
   stats_.models[batch.generation].running += decision.count;
 }
 
 void Engine::OnBatchDone(TimePoint now, const BatchDone& done, Effects& effects) {
-  DULY_CHECK(done.batch < batches_.size() && batches_[done.batch].running);
+  DULY_CHECK(done.batch < batches_.size());
   Batch& batch = batches_[done.batch];
-  batch.running = false;
-  free_batches_.push_back(done.batch);
+  DULY_CHECK(!batch.members.empty());
   Device& device = devices_[batch.device];
   device.slots[batch.slot].busy = false;
   ++device.free_slots;
@@ -567,15 +584,15 @@ void Engine::OnBatchDone(TimePoint now, const BatchDone& done, Effects& effects)
       model.compute_infer_time.Observe(done.infer);
       model.compute_output_time.Observe(done.output);
     }
-    Account(now, request, batch.generation, finish);
+    Account(now, request, finish);
     effects.finishes.push_back(finish);
     Free(request);
   }
+  batch.members.clear();
 }
 
-void Engine::Account(TimePoint now, const Request& request, GenerationIndex generation,
-                     const Finish& finish) {
-  ModelStats& model = stats_.models[generation];
+void Engine::Account(TimePoint now, const Request& request, const Finish& finish) {
+  ModelStats& model = stats_.models[request.generation];
   ApplicationStats& application = stats_.applications[request.application];
   const auto outcome = static_cast<std::size_t>(finish.outcome);
   const auto reason = static_cast<std::size_t>(finish.reason);
@@ -600,7 +617,7 @@ void Engine::Account(TimePoint now, const Request& request, GenerationIndex gene
   model.request_time.Observe(response);
   ++model.variant_requests[finish.variant];
   application.response_time.Observe(response);
-  const double accuracy = generations_[generation].variants[finish.variant].accuracy_pct;
+  const double accuracy = generations_[request.generation].variants[finish.variant].accuracy_pct;
   if (accuracy > 0) {
     ++application.accuracy_count;
     application.accuracy_sum_pct += accuracy;

@@ -64,16 +64,16 @@ class Engine {
   const std::vector<Application>& applications() const { return applications_; }
 
  private:
-  struct Batch {
-    bool running = false;
+  struct Batch {  // one per slot
     DeviceIndex device = 0;
     std::uint32_t slot = 0;
+    // Of what runs there.
     GenerationIndex generation = 0;
     std::uint32_t variant = 0;
     std::uint32_t rows = 0;
     TimePoint started{};
     Duration predicted{0};
-    std::vector<std::uint32_t> members;
+    std::vector<std::uint32_t> members;  // empty: nothing runs
   };
   struct QueueKey {
     GenerationIndex generation;
@@ -99,12 +99,13 @@ class Engine {
   void OnCancel(TimePoint now, RequestId id, Effects& effects);
   void DropDue(TimePoint now, Effects& effects);
   void DispatchAll(TimePoint now, Effects& effects);
+  // Whether the policy started or turned away anything.
+  bool DispatchOn(TimePoint now, DeviceIndex device, Effects& effects);
   void Start(TimePoint now, DeviceIndex device, const Dispatch& decision, Effects& effects);
   // Ends a request that never started.
   void EndWaiting(TimePoint now, Request& request, Outcome outcome, RejectReason reason,
                   Effects& effects);
-  void Account(TimePoint now, const Request& request, GenerationIndex generation,
-               const Finish& finish);
+  void Account(TimePoint now, const Request& request, const Finish& finish);
   Duration RetryAfter(TimePoint now) const;
 
   const EngineConfig config_;
@@ -120,15 +121,16 @@ class Engine {
   std::vector<Queue> queues_;
   std::vector<QueueHead> heads_;
   std::unordered_map<QueueKey, QueueIndex, QueueKeyHash> queue_index_;
+  QueueIndex next_reused_ = 0;
+  WaitingOrder order_;
+  Duration waiting_work_{0};  // sum over `order_`
   DropQueue drops_;
-  std::vector<Batch> batches_;
-  std::vector<std::uint32_t> free_batches_;
+  std::vector<Batch> batches_;  // slots of all devices, device by device
   Victims victims_;
 
   TimePoint last_{};
   std::uint64_t sequence_ = 0;
   std::size_t live_ = 0;
-  std::uint32_t waiting_ = 0;
   bool draining_ = false;
   EngineStats stats_;
 };

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <vector>
 
 #include "base/units.h"
@@ -22,18 +21,6 @@ class OptionReader {
 
   void Read(const std::string& key, Duration& value) {
     Take(key, [&](const std::string& text) { return Assign(ParseDuration(text), value); });
-  }
-  void ReadFraction(const std::string& key, double& value) {
-    Take(key, [&](const std::string& text) -> Status {
-      double number = -1;
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-      if (error != std::errc() || end != text.data() + text.size() || number < 0 || number > 1) {
-        return Status(StatusCode::kInvalidArgument,
-                      fmt::format("'{}' is not a fraction: expected a number from 0 to 1", text));
-      }
-      value = number;
-      return Status();
-    });
   }
   Status Done(std::string_view policy) const {
     if (!status_.ok()) return status_;
@@ -68,7 +55,7 @@ class OptionReader {
 
 constexpr std::array<PolicyEntry, 3> kEntries{{
     {"edf", "earliest deadline first across models, deadline-safe batches, admission by prediction",
-     "best_effort (1s), reserve (1ms), max_fill_wait (0), entitlement (0.9)"},
+     "best_effort (1s), reserve (1ms), max_fill_wait (0)"},
     {"fifo", "first in, first out, one request at a time", ""},
     {"size-or-timeout", "the usual dynamic batching: a preferred size or a delay",
      "max_queue_delay (models without dynamic_batching do not batch)"},
@@ -86,7 +73,6 @@ Result<std::unique_ptr<DispatchPolicy>> MakeDispatchPolicy(std::string_view name
     reader.Read("best_effort", edf.best_effort);
     reader.Read("reserve", edf.reserve);
     reader.Read("max_fill_wait", edf.max_fill_wait);
-    reader.ReadFraction("entitlement", edf.entitlement);
     DULY_RETURN_IF_ERROR(reader.Done(name));
     return std::make_unique<EdfPolicy>(edf);
   }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
-#include <optional>
+#include <vector>
 
+#include "policy/edf/outlook.h"
+#include "policy/edf/shares.h"
 #include "policy/interface/dispatch_policy.h"
 
 namespace duly {
@@ -16,12 +17,10 @@ struct EdfOptions {
   Duration reserve = std::chrono::milliseconds(1);
   // How long a batch may wait for more rows while its deadlines allow. 0: work conserving.
   Duration max_fill_wait{0};
-  // An application below this fraction of its share makes others give way to it.
-  double entitlement = 0.9;
 };
 
-// Earliest deadline first across models, with batches that grow only while every deadline in them
-// holds, and admission by prediction. See README.md.
+// Earliest deadline first across models, with batches that grow only while every promise holds, and
+// admission by running the same rule forward. See README.md.
 class EdfPolicy final : public DispatchPolicy {
  public:
   explicit EdfPolicy(EdfOptions options) : options_(options) {}
@@ -33,40 +32,36 @@ class EdfPolicy final : public DispatchPolicy {
   Dispatch Next(const View& view, DeviceIndex device) override;
 
  private:
+  // What stands in the way of a candidate's promise: it comes too late itself, or another one
+  // would for its sake.
+  struct Obstacle {
+    const Request* request = nullptr;
+    Duration late{0};
+  };
   struct Plan {
-    bool feasible = false;
-    DeviceIndex device = kNoIndex;
-    std::uint32_t variant = 0;
-    Duration work{0};
-    Duration response{0};
+    VariantMask variants = 0;
+    Outlook::Prediction prediction;
   };
-  // Where and when the candidate would be done with this variant, and whether all promises hold
-  // then.
-  Plan Predict(const View& view, const Request& candidate, std::uint32_t variant,
-               const Generation& generation) const;
-  // Whether the candidate fits on the device if others give way; names them.
-  bool MakeRoom(const View& view, const Request& candidate, const Plan& plan,
-                Victims& victims) const;
 
-  // The instant by which the engine must be done so that the promise is kept at the client.
-  TimePoint Due(const Request& request) const;
+  EdfMargins Margins() const;
+  // Accepts without asking whether it can be on time: there is no promise.
+  Admission AdmitUnpromised(const View& view, const Request& candidate, VariantMask allowed);
+  // Whether the candidate would be on time with these variants, and nobody else late because of
+  // it, once the victims are gone.
+  bool Fits(const View& view, const Request& candidate, const Victims& victims, Plan& plan,
+            Obstacle& obstacle);
+  // Adds victims until the candidate fits.
+  bool MakeRoom(const View& view, const Request& candidate, Victims& victims, Plan& plan,
+                Obstacle obstacle);
+  // When no more may wait: whose last request gives way to the candidate.
+  const Request* LastOfTheGreediest(const View& view, const Request& candidate) const;
+  bool CouldBeOnTimeAlone(const View& view, const Request& candidate, VariantMask allowed) const;
 
-  // Shares of on-time device time among the applications that sent lately.
-  struct Shares {
-    double weight = 0;
-    double on_time = 0;
-  };
-  Shares SharesOf(const View& view) const;
-  bool BelowShare(const View& view, const Shares& shares, ApplicationIndex index) const;
-  bool AboveShare(const View& view, const Shares& shares, ApplicationIndex index) const;
-
-  // The head's variant on the device, and the batch that grows from it.
-  std::uint32_t ChooseVariant(const View& view, const Queue& queue, const Request& head,
-                              DeviceIndex device) const;
-  bool AnotherDeviceCan(const View& view, const Queue& queue, const Request& head,
-                        DeviceIndex device) const;
-
-  EdfOptions options_;
+  const EdfOptions options_;
+  Shares shares_;
+  Outlook outlook_;
+  std::vector<Outlook::Miss> misses_;
+  std::vector<const Request*> yielding_;  // the victims of this arrival
 };
 
 }  // namespace duly

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "base/time.h"
 #include "model/outcome.h"
@@ -37,11 +38,12 @@ struct Admission {
   RejectReason reason = RejectReason::kNone;  // when refused
   bool demoted = false;                       // accepted, but to be served late
   VariantMask variants = 0;                   // accepted for these
-  std::uint32_t variant = 0;                  // the one that the prediction assumes
-  DeviceIndex device = kNoIndex;              // where; kNoIndex when nothing was predicted
-  Duration work{0};                           // device time it is expected to take there
-  Duration predicted{0};                      // response time
+  std::uint32_t variant = 0;                  // the most accurate of them
+  Duration work{0};                           // device time that it is expected to take
+  Duration predicted{0};                      // response time; 0 when nothing was predicted
   TimePoint drop_at = kNever;                 // reject it then, if it still waits
+  // For a request without promise: stand there in the order instead.
+  std::optional<TimePoint> due;
 };
 
 // Answer to "what shall this device do now?"
@@ -50,7 +52,7 @@ struct Dispatch {
     kIdle,    // nothing; ask again at `ask_again`, or after the next event
     kRun,     // the first `count` requests of `queue` as one batch with `variant`
     kReject,  // the first request of `queue`, because its promise became impossible
-    kDemote,  // the first request of `queue` goes behind all that can still be on time
+    kDemote,  // the same, and it goes behind all that can still be on time
   };
   Kind kind = Kind::kIdle;
   QueueIndex queue = kNoIndex;

@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "model/model_spec.h"
 #include "model/outcome.h"
+#include "policy/interface/recent_sum.h"
 #include "profile/service_prediction.h"
 
 namespace duly {
@@ -60,51 +61,16 @@ struct Generation {
   bool accepting = true;  // false once it drains
 };
 
-// A sum over the last one to two seconds: the running second, and the one before it as far as it
-// still lies within the last second. Two numbers, no list.
-class RecentSum {
- public:
-  static constexpr Duration kWindow = std::chrono::seconds(1);
-
-  void Add(TimePoint now, Duration amount) {
-    const std::int64_t window = now.time_since_epoch() / kWindow;
-    if (window != window_) {
-      previous_ = window == window_ + 1 ? current_ : Duration(0);
-      current_ = Duration(0);
-      window_ = window;
-    }
-    current_ += amount;
-  }
-  // Scaled to one window.
-  Duration Value(TimePoint now) const {
-    const std::int64_t window = now.time_since_epoch() / kWindow;
-    const Duration into = now.time_since_epoch() - window * kWindow;
-    const Duration current = window == window_ ? current_ : Duration(0);
-    const Duration previous = window == window_       ? previous_
-                              : window == window_ + 1 ? current_
-                                                      : Duration(0);
-    // In microseconds, so that the product stays within 64 bits.
-    const std::int64_t left_us = (kWindow - into).count() / 1000;
-    return current + Duration(previous.count() / 1000 * left_us / (kWindow.count() / 1000) * 1000);
-  }
-
- private:
-  std::int64_t window_ = 0;
-  Duration current_{0};
-  Duration previous_{0};
-};
-
-// Who sends, with what it got lately.
+// Who sends.
 struct Application {
   std::string name;
-  double weight = 1;
+  double weight = 1;  // > 0
   std::optional<Duration> slo;
   std::optional<Duration> timeout;
   OnMiss on_miss = OnMiss::kRefuse;
   double min_accuracy_pct = 0;
-  // What it got lately: device time of its on-time answers.
-  RecentSum on_time;
-  TimePoint last_arrival = TimePoint::min();
+  std::uint32_t waiting = 0;  // requests in all queues
+  RecentSum on_time;          // device time of its on-time answers
 };
 
 enum class RequestState : std::uint8_t { kFree, kWaiting, kRunning };
@@ -127,27 +93,25 @@ struct Request {
   bool demoted = false;  // cannot be on time any more and is served after those that can
   bool cancelled = false;
   std::uint32_t rows = 1;
+  QueueIndex queue = kNoIndex;
+  // While waiting the most accurate that it may still get, then the one that runs it.
+  std::uint32_t variant = 0;
+  GenerationIndex generation = 0;
   OnMiss on_miss = OnMiss::kRefuse;
   ApplicationIndex application = 0;
-  QueueIndex queue = kNoIndex;
-  std::uint32_t variant = 0;  // preferred while waiting, chosen once running
 
-  // The device where its completion was predicted, and the device time that it is expected to take
-  // there: what admission counts as work ahead of others.
-  DeviceIndex booked_device = kNoIndex;
-  Duration booked_work{0};
-  Duration predicted{0};  // response time as predicted at admission; 0 when it was not
+  Hook queue_hook;
+  Hook waiting_hook;
+  Hook drop_hook;
 
+  Duration work{0};            // device time that it is expected to take
+  Duration predicted{0};       // response time as predicted at admission; 0 when it was not
   TimePoint drop_at = kNever;  // when a timer ends its wait: expiry, or the deadline of the refused
   TimePoint started{};
   std::uint32_t batch = kNoIndex;
-
-  Hook queue_hook;
-  Hook booked_hook;
-  Hook drop_hook;
 };
 
-// Order in a queue: those that can still be on time first, then by due, then by arrival.
+// Order of waiting: those that can still be on time first, then by due, then by arrival.
 struct DueOrder {
   bool operator()(const Request& a, const Request& b) const {
     if (a.demoted != b.demoted) return b.demoted;
@@ -168,7 +132,7 @@ using RequestSet =
                           boost::intrusive::compare<Order>,
                           boost::intrusive::constant_time_size<true>>;
 using QueueOrder = RequestSet<&Request::queue_hook, DueOrder>;
-using BookedOrder = RequestSet<&Request::booked_hook, DueOrder>;
+using WaitingOrder = RequestSet<&Request::waiting_hook, DueOrder>;
 using DropQueue = RequestSet<&Request::drop_hook, DropOrder>;
 
 // What stands in one queue may share a batch: same generation, same shape apart from rows, same
@@ -177,7 +141,6 @@ struct Queue {
   GenerationIndex generation = 0;
   std::uint64_t shape = 0;  // signature of all dimensions but rows
   VariantMask variants = 0;
-  std::uint64_t rows = 0;  // waiting
   QueueOrder waiting;
 };
 
@@ -192,9 +155,13 @@ struct QueueHead {
   VariantMask variants = 0;
 };
 
-// A batch in execution, as far as the device is concerned.
+// Where one batch runs at a time.
 struct Slot {
   bool busy = false;
+  // Of the batch in execution.
+  GenerationIndex generation = 0;
+  std::uint32_t variant = 0;
+  std::uint32_t rows = 0;
   TimePoint predicted_end{};
 };
 
@@ -202,8 +169,6 @@ struct Device {
   std::string name;
   std::vector<Slot> slots;
   std::uint32_t free_slots = 0;
-  BookedOrder booked;       // waiting requests that are expected to run here
-  Duration booked_work{0};  // sum over `booked`
 };
 
 struct View {
@@ -211,10 +176,10 @@ struct View {
   std::span<const Device> devices;
   std::span<const Generation> generations;
   std::span<const Application> applications;
-  std::span<const QueueHead> heads;  // by QueueIndex
-  std::span<const Queue> queues;     // by QueueIndex
-  std::uint32_t waiting = 0;         // requests in all queues
-  std::uint32_t max_waiting = 0;     // bound of `waiting`
+  std::span<const QueueHead> heads;     // by QueueIndex
+  std::span<const Queue> queues;        // by QueueIndex
+  const WaitingOrder* order = nullptr;  // all waiting requests
+  std::uint32_t max_waiting = 0;        // bound of requests in all queues
 };
 
 }  // namespace duly
