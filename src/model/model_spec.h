@@ -24,6 +24,10 @@ struct VariantSpec {
   std::uint64_t memory_bytes = 0;  // resident, as stated; 0 when unknown
 };
 
+// ModelSpec::backend of a model whose outputs are its inputs, without a file: for benchmarks and
+// experiments with deadlines.
+inline constexpr const char* kCopyBackend = "copy";
+
 // Settings of the usual dynamic batching (Triton's dynamic_batching), used by size-or-timeout.
 struct DynamicBatching {
   std::vector<std::uint32_t> preferred_rows;  // ascending; empty: as many as there are

@@ -355,13 +355,18 @@ class Reader {
   ModelSpec& spec() { return result_.spec; }
 
   void ReadBackend() {
+    // Built in, for benchmarks and experiments: outputs are the inputs, and there is no file.
+    if (config_.backend() == kCopyBackend) {
+      spec().backend = kCopyBackend;
+      spec().platform = kCopyBackend;
+    }
     if (!config_.platform().empty() && config_.platform() != spec().platform) {
       root_.Fail("platform", fmt::format("platform '{}' is not served", config_.platform()),
                  spec().platform);
     }
     if (!config_.backend().empty() && config_.backend() != spec().backend) {
       root_.Fail("backend", fmt::format("backend '{}' is not served", config_.backend()),
-                 spec().backend);
+                 fmt::format("{} or {}", spec().backend, kCopyBackend));
     }
   }
 

@@ -165,6 +165,10 @@ ModelSpec SpecOfVersion(const ModelFiles& model, std::int64_t version, Faults& f
   const fs::path version_folder = fs::path(model.folder) / std::to_string(version);
   for (std::size_t i = 0; i < spec.variants.size(); ++i) {
     VariantSpec& variant = spec.variants[i];
+    if (spec.backend == kCopyBackend) {
+      variant.file.clear();
+      continue;
+    }
     const std::string written = variant.file;
     variant.file = (version_folder / written).string();
     // An empty name was refused where it stands.

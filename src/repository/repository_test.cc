@@ -52,6 +52,18 @@ TEST_F(Repository, ModelWithoutConfigurationHasNameVersionAndFile) {
   EXPECT_EQ(spec.variants[0].file, folder_.At("m/1/model.onnx"));
 }
 
+TEST_F(Repository, CopyNeedsNoFile) {
+  folder_.Write("m/config.pbtxt",
+                "backend: 'copy' input {name: 'x' data_type: TYPE_FP32 dims: 4} "
+                "output {name: 'y' data_type: TYPE_FP32 dims: 4}");
+  folder_.Write("m/1/notes.txt", "");
+  const std::vector<ModelSpec> specs = Read("m");
+  EXPECT_EQ(FaultText(), "");
+  ASSERT_EQ(specs.size(), 1u);
+  EXPECT_EQ(specs[0].backend, "copy");
+  EXPECT_EQ(specs[0].variants.front().file, "");
+}
+
 TEST_F(Repository, JoinsConfigurationVariantsAndFiles) {
   folder_.Write("m/config.pbtxt",
                 "name: 'm' max_batch_size: 4 default_model_filename: 'b.onnx' "
@@ -173,7 +185,7 @@ TEST_F(Repository, RepositoriesAreReadTogetherAndGoodModelsSurviveBadOnes) {
   for (const ModelSpec& spec : specs) names += spec.name + std::to_string(spec.version) + " ";
   EXPECT_EQ(names, "a1 b1 b2 ");
   EXPECT_EQ(FaultText(),
-            "repo/r1/bad/config.pbtxt:1:1: backend 'python' is not served: expected onnxruntime\n"
+            "repo/r1/bad/config.pbtxt:1:1: backend 'python' is not served: expected onnxruntime or copy\n"
             "repo/r2/b: model 'b' is in repo/r1/b too: expected each model in one repository\n"
             "repo/r3: cannot be read: No such file or directory: expected a folder");
 }
