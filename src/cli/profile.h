@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace duly {
+
+// `duly profile`: measures every variant and batch size on this machine.
+std::function<int()> AddProfile(CLI::App& parser);
+
+}  // namespace duly

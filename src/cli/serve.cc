@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/serve.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "cli/cli.h"
+#include "cli/flags.h"
+#include "cli/node_setup.h"
+#include "policy/registry.h"
+#include "runtime/node.h"
+#include "runtime/steady_clock.h"
+#include "server/http_server.h"
+#include "telemetry/recorder.h"
+
+namespace duly {
+namespace {
+
+struct ServeFlags {
+  NodeFlags node;
+  std::string host = "127.0.0.1";
+  std::uint16_t http_port = 8000;
+  std::uint16_t metrics_port = 8002;
+  std::uint32_t http_threads = 0;
+  std::optional<std::uint64_t> max_input_size;
+  std::string record_file;
+  std::string ready_file;
+  std::optional<Duration> inline_below;
+  std::optional<Duration> grace;
+  std::uint32_t exit_timeout_secs = 30;
+  bool check = false;
+  bool list_policies = false;
+};
+
+// SIGINT and SIGTERM as a file that becomes readable. Blocked before the first thread starts, so
+// that no thread is interrupted by them.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    file_ = signalfd(-1, &set_, SFD_CLOEXEC);
+  }
+  ~Signals() { close(file_); }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  // Waits for one of them; 0 when none came in time.
+  int Wait(std::optional<Duration> at_most) const {
+    pollfd poll_set{file_, POLLIN, 0};
+    const int ms = at_most ? static_cast<int>(ToMillis(*at_most)) : -1;
+    if (poll(&poll_set, 1, ms) <= 0) return 0;
+    signalfd_siginfo info{};
+    if (read(file_, &info, sizeof(info)) != sizeof(info)) return 0;
+    return static_cast<int>(info.ssi_signo);
+  }
+
+ private:
+  sigset_t set_{};
+  int file_ = -1;
+};
+
+std::string WallClock() {
+  const auto now = std::chrono::system_clock::now();
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text.data();
+}
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+// Written beside its place and moved there: who waits for the file never reads half of it.
+Status WriteReadyFile(const std::string& file, const std::string& host, const HttpServer& server) {
+  const std::string partial = file + ".partial";
+  nlohmann::json ready;
+  ready["http"] = fmt::format("{}:{}", host, server.port());
+  if (const auto port = server.metrics_port()) ready["metrics"] = fmt::format("{}:{}", host, *port);
+  ready["pid"] = getpid();
+  {
+    std::ofstream stream(partial);
+    stream << ready.dump() << '\n';
+    if (!stream.flush()) {
+      return Status(StatusCode::kInvalidArgument,
+                    fmt::format("--ready-file {}: cannot be written", file));
+    }
+  }
+  if (std::rename(partial.c_str(), file.c_str()) != 0) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("--ready-file {}: cannot be written", file));
+  }
+  return Status();
+}
+
+int Fail(const Status& status, int code) {
+  fmt::print(stderr, "{}\n", status.message());
+  return code;
+}
+
+void ListPolicies() {
+  for (const PolicyEntry& entry : DispatchPolicies()) {
+    fmt::print("{:16} {}\n", entry.name, entry.description);
+    if (!entry.options.empty()) fmt::print("{:16} options: {}\n", "", entry.options);
+  }
+}
+
+// Not ready, then a grace period in which balancers notice, then drain: nothing accepted is lost.
+int ShutDown(const ServeFlags& flags, const Signals& signals, HttpServer& server, Node& node) {
+  server.Leave();
+  if (flags.grace.value_or(Duration(0)) > Duration(0)) {
+    spdlog::info("not ready; serving on for {}", FormatDuration(*flags.grace));
+    signals.Wait(flags.grace);
+  }
+  const std::size_t accepted = node.LiveRequests();
+  if (accepted > 0) spdlog::info("answering the last {} requests", accepted);
+  auto drained = std::make_shared<std::promise<void>>();
+  server.Drain([drained] { drained->set_value(); });
+  if (drained->get_future().wait_for(std::chrono::seconds(flags.exit_timeout_secs)) !=
+      std::future_status::ready) {
+    spdlog::error("{} requests are unanswered after {} s: exit without them", node.LiveRequests(),
+                  flags.exit_timeout_secs);
+    // Threads may still hold them: destroying the node would wait for their runs.
+    std::_Exit(kExitFailed);
+  }
+  return kExitDone;
+}
+
+int Serve(const ServeFlags& flags) {
+  if (flags.list_policies) {
+    ListPolicies();
+    return kExitDone;
+  }
+  Faults faults;
+  NodeSetup setup = ReadNodeSetup(flags.node, faults);
+  if (!faults.empty()) return Fail(faults.ToStatus(), kExitUsage);
+  if (flags.check) {
+    fmt::print("{} models, {} applications, {} devices, policy {}: no fault found\n",
+               setup.models.size(), setup.config.applications.size(), setup.config.devices.size(),
+               setup.policy_name);
+    return kExitDone;
+  }
+
+  const Signals signals;
+  EventLogHeader header;
+  header.policy = setup.policy_name;
+  header.policy_options = setup.policy_options;
+  header.started = WallClock();
+  header.start = SteadyClock().Now();
+  header.host = HostName();
+  header.duly_version = DULY_VERSION;
+
+  HttpOptions http;
+  http.host = flags.host;
+  http.port = flags.http_port;
+  http.metrics_port = flags.metrics_port;
+  http.threads = flags.http_threads;
+  http.limits.body_bytes = flags.max_input_size.value_or(setup.config.limits.body_bytes);
+
+  Result<NodeOptions> options = ToNodeOptions(std::move(setup));
+  if (!options) return Fail(options.error(), kExitUsage);
+  options->inline_below = flags.inline_below.value_or(std::chrono::microseconds(50));
+  std::unique_ptr<Recorder> recorder;
+  Status recording;
+  if (!flags.record_file.empty()) {
+    options->make_observer = [&](const EngineConfig& config) -> EventObserver* {
+      header.config = config;
+      Result<std::unique_ptr<Recorder>> started = Recorder::Start(flags.record_file, header);
+      if (!started) {
+        recording = started.error();
+        return nullptr;
+      }
+      recorder = std::move(*started);
+      return recorder.get();
+    };
+  }
+  Result<std::unique_ptr<Node>> node = Node::Start(std::move(*options));
+  if (!node) return Fail(node.error(), kExitUsage);
+  if (!recording.ok()) return Fail(recording.WithContext("--record"), kExitUsage);
+
+  Result<std::unique_ptr<HttpServer>> server = HttpServer::Start(http, **node);
+  if (!server) return Fail(server.error(), kExitFailed);
+  (*server)->SetReady();
+  spdlog::info("serving {} models on http://{}:{} under {}{}", (*node)->Models().size(), flags.host,
+               (*server)->port(), header.policy,
+               flags.host == "127.0.0.1" ? " (this machine only; --host opens it to others)" : "");
+  if (!flags.ready_file.empty()) {
+    if (const Status ready = WriteReadyFile(flags.ready_file, flags.host, **server); !ready.ok()) {
+      return Fail(ready, kExitFailed);
+    }
+  }
+
+  spdlog::info("signal {}", strsignal(signals.Wait(std::nullopt)));
+  const int code = ShutDown(flags, signals, **server, **node);
+  server->reset();
+  node->reset();
+  if (recorder != nullptr) {
+    if (const Status closed = recorder->Close(); !closed.ok()) {
+      spdlog::error("{}: {}", flags.record_file, closed.message());
+      return kExitFailed;
+    }
+  }
+  return code;
+}
+
+}  // namespace
+
+std::function<int()> AddServe(CLI::App& parser) {
+  auto flags = std::make_shared<ServeFlags>();
+  parser
+      .add_option("--model-repository", flags->node.repositories,
+                  "Folder of models, as Triton lays it out (repeatable)")
+      ->type_name("DIR")
+      ->expected(1)
+      ->take_all();
+  parser.add_option("--config", flags->node.config_file, "Devices, applications, limits")
+      ->type_name("FILE");
+  parser.add_option("--policy", flags->node.policy, "Dispatch policy (edf)")->type_name("NAME");
+  parser
+      .add_option("--profile", flags->node.profile_file,
+                  "Service times from `duly profile` (else measured briefly at start)")
+      ->type_name("FILE");
+  parser.add_option("--host", flags->host, "Address to listen on (127.0.0.1)")->type_name("IP");
+  parser.add_option("--http-port", flags->http_port, "0: any free one (8000)")->type_name("PORT");
+  parser.add_option("--metrics-port", flags->metrics_port, "0: any free one (8002)")
+      ->type_name("PORT");
+  parser.add_option("--http-thread-count", flags->http_threads, "I/O threads (up to 2)")
+      ->type_name("N");
+  AddSize(parser, "--http-max-input-size", flags->max_input_size, "Largest body (64MiB)");
+  AddDuration(parser, "--inline-below", flags->inline_below,
+              "Runs predicted to be shorter stay on the I/O thread (50us)");
+  parser.add_option("--record", flags->record_file, "Event log, for `duly replay`")
+      ->type_name("FILE");
+  parser.add_option("--ready-file", flags->ready_file, "JSON with the addresses, once ready")
+      ->type_name("FILE");
+  AddDuration(parser, "--exit-grace", flags->grace,
+              "After SIGTERM: not ready, but serving for so long (0)");
+  parser
+      .add_option("--exit-timeout-secs", flags->exit_timeout_secs,
+                  "After that: time for accepted requests (30)")
+      ->type_name("S");
+  parser.add_flag("--check", flags->check, "Validate everything, start nothing");
+  parser.add_flag("--list-policies", flags->list_policies, "Names and options of policies");
+  parser.footer(
+      "Example:\n"
+      "  duly serve --model-repository models/repository\n"
+      "  curl localhost:8000/v2/models/fashion");
+  return [flags] { return Serve(*flags); };
+}
+
+}  // namespace duly
