@@ -27,16 +27,14 @@ void NameVariables(CLI::App& parser) {
   }
 }
 
-// The variables follow from the flags by rule; naming each would widen every line of the help.
+// The help names neither variables, which follow from the flags by rule, nor checks: each line
+// stays one line.
 class Formatter final : public CLI::Formatter {
  public:
   std::string make_option_opts(const CLI::Option* option) const override {
-    std::string text;
-    if (option->get_type_size() != 0 && !option->get_type_name().empty()) {
-      text += " " + option->get_type_name();
-    }
-    if (option->get_expected_max() > 1) text += " ...";
-    return text;
+    // What checks the value is appended to the type's name.
+    const std::string type = option->get_type_name().substr(0, option->get_type_name().find(':'));
+    return option->get_type_size() == 0 || type.empty() ? "" : " " + type;
   }
 };
 

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/commands.h"
 
+#include "cli/load.h"
 #include "cli/log.h"
+#include "cli/profile.h"
 #include "cli/replay.h"
+#include "cli/serve.h"
 
 namespace duly {
 
 std::vector<Command> AllCommands() {
   return {
+      {"serve", "Serve models over the Open Inference Protocol", AddServeCommand},
+      {"load", "Send an open-loop mix of requests to a server and report", AddLoadCommand},
+      {"profile", "Measure every variant and batch size on this machine", AddProfileCommand},
       {"log", "Read event logs", AddLogCommand},
       {"replay", "Take every decision of an event log again, and compare", AddReplayCommand},
   };

@@ -171,7 +171,7 @@ int Run(const ProfileFlags& flags) {
 
 }  // namespace
 
-std::function<int()> AddProfile(CLI::App& parser) {
+std::function<int()> AddProfileCommand(CLI::App& parser) {
   auto flags = std::make_shared<ProfileFlags>();
   parser
       .add_option("--model-repository", flags->node.repositories, "Folder of models (repeatable)")

@@ -7,6 +7,6 @@
 namespace duly {
 
 // `duly profile`: measures every variant and batch size on this machine.
-std::function<int()> AddProfile(CLI::App& parser);
+std::function<int()> AddProfileCommand(CLI::App& parser);
 
 }  // namespace duly

@@ -229,7 +229,7 @@ int Serve(const ServeFlags& flags) {
 
 }  // namespace
 
-std::function<int()> AddServe(CLI::App& parser) {
+std::function<int()> AddServeCommand(CLI::App& parser) {
   auto flags = std::make_shared<ServeFlags>();
   parser
       .add_option("--model-repository", flags->node.repositories,

@@ -7,6 +7,6 @@
 namespace duly {
 
 // `duly serve`: see docs/serve.md.
-std::function<int()> AddServe(CLI::App& parser);
+std::function<int()> AddServeCommand(CLI::App& parser);
 
 }  // namespace duly

@@ -32,9 +32,8 @@ Result<std::vector<Arrival>> MakeSchedule(std::span<const ApplicationLoad> appli
                      "the mix asks for about {:.0f} requests: expected at most {} in one run",
                      expected, kMaxArrivals);
       }
-      const double draw = cancel.Uniform();
-      schedule.push_back(
-          {*at, static_cast<std::uint32_t>(i), sequence++, draw < load.cancel_share});
+      const bool cancelled = load.cancel_share > 0 && cancel.Uniform() < load.cancel_share;
+      schedule.push_back({*at, static_cast<std::uint32_t>(i), sequence++, cancelled});
     }
   }
   std::sort(schedule.begin(), schedule.end(), [](const Arrival& a, const Arrival& b) {
