@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "backend/registry.h"
@@ -12,6 +14,28 @@
 #include "repository/repository.h"
 
 namespace duly {
+namespace {
+
+// The flag's options replace the file's; without options the file's hold for the policy that it
+// names.
+void TakePolicyFlag(std::string_view flag, NodeSetup& setup) {
+  const std::size_t colon = flag.find(':');
+  const std::string_view name = flag.substr(0, colon);
+  if (name != setup.policy_name || colon != std::string_view::npos) setup.policy_options.clear();
+  setup.policy_name = name;
+  std::string_view rest = colon == std::string_view::npos ? "" : flag.substr(colon + 1);
+  while (!rest.empty()) {
+    const std::string_view option = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), option.size() + 1));
+    const std::size_t equals = option.find('=');
+    // An option without a value has an empty one, which the policy refuses by name.
+    setup.policy_options.emplace(option.substr(0, equals), equals == std::string_view::npos
+                                                               ? std::string_view()
+                                                               : option.substr(equals + 1));
+  }
+}
+
+}  // namespace
 
 NodeSetup ReadNodeSetup(const NodeFlags& flags, Faults& faults) {
   NodeSetup setup;
@@ -43,10 +67,7 @@ NodeSetup ReadNodeSetup(const NodeFlags& flags, Faults& faults) {
   for (const PolicyOption& option : setup.config.policy.options) {
     setup.policy_options.emplace(option.key, option.value);
   }
-  if (!flags.policy.empty() && flags.policy != setup.policy_name) {
-    setup.policy_name = flags.policy;
-    setup.policy_options.clear();
-  }
+  if (!flags.policy.empty()) TakePolicyFlag(flags.policy, setup);
   if (const auto policy = MakeDispatchPolicy(setup.policy_name, setup.policy_options); !policy) {
     const Place& place = setup.config.policy.place;
     faults.Add({flags.policy.empty() ? setup.config.file : "--policy",

@@ -18,7 +18,7 @@ struct NodeFlags {
   std::vector<std::string> repositories;
   std::string config_file;
   std::string profile_file;
-  std::string policy;
+  std::string policy;  // NAME or NAME:key=value,key=value
 };
 
 // Everything read and checked, nothing started.

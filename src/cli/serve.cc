@@ -239,7 +239,10 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
       ->take_all();
   parser.add_option("--config", flags->node.config_file, "Devices, applications, limits")
       ->type_name("FILE");
-  parser.add_option("--policy", flags->node.policy, "Dispatch policy (edf)")->type_name("NAME");
+  parser
+      .add_option("--policy", flags->node.policy,
+                  "Dispatch policy, NAME or NAME:key=value,... (edf)")
+      ->type_name("POLICY");
   parser
       .add_option("--profile", flags->node.profile_file,
                   "Service times from `duly profile` (else measured briefly at start)")

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
 #include <vector>
 
 #include "base/units.h"
@@ -14,6 +15,16 @@
 namespace duly {
 namespace {
 
+Result<double> ParseFraction(const std::string& text) {
+  double number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 0 || number > 1) {
+    return Error(StatusCode::kInvalidArgument,
+                 "'{}' is not a fraction: expected a number from 0 to 1", text);
+  }
+  return number;
+}
+
 // Takes options one by one and remembers the first fault and what was never taken.
 class OptionReader {
  public:
@@ -21,6 +32,9 @@ class OptionReader {
 
   void Read(const std::string& key, Duration& value) {
     Take(key, [&](const std::string& text) { return Assign(ParseDuration(text), value); });
+  }
+  void ReadFraction(const std::string& key, double& value) {
+    Take(key, [&](const std::string& text) { return Assign(ParseFraction(text), value); });
   }
   Status Done(std::string_view policy) const {
     if (!status_.ok()) return status_;
@@ -58,7 +72,7 @@ constexpr std::array<PolicyEntry, 3> kEntries{{
      "best_effort (1s), reserve (1ms), max_fill_wait (0)"},
     {"fifo", "first in, first out, one request at a time", ""},
     {"size-or-timeout", "the usual dynamic batching: a preferred size or a delay",
-     "max_queue_delay (models without dynamic_batching do not batch)"},
+     "max_queue_delay (models without dynamic_batching do not batch), give_up_after (0)"},
 }};
 
 }  // namespace
@@ -83,6 +97,7 @@ Result<std::unique_ptr<DispatchPolicy>> MakeDispatchPolicy(std::string_view name
   if (name == "size-or-timeout") {
     SizeOrTimeoutOptions usual;
     reader.Read("max_queue_delay", usual.max_queue_delay);
+    reader.ReadFraction("give_up_after", usual.give_up_after);
     DULY_RETURN_IF_ERROR(reader.Done(name));
     return std::make_unique<SizeOrTimeoutPolicy>(usual);
   }

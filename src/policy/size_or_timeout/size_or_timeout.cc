@@ -18,6 +18,11 @@ Admission SizeOrTimeoutPolicy::Admit(const View& view, const Request& candidate,
     admission.accept = false;
     admission.reason = RejectReason::kQueueFull;
   }
+  if (options_.give_up_after > 0 && candidate.deadline != kNever) {
+    const auto promise = static_cast<double>((candidate.deadline - candidate.arrival).count());
+    admission.drop_at =
+        candidate.arrival + Duration(static_cast<std::int64_t>(promise * options_.give_up_after));
+  }
   return admission;
 }
 

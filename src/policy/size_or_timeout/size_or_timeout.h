@@ -5,10 +5,13 @@
 
 namespace duly {
 
-// For models whose configuration says nothing of dynamic batching.
 struct SizeOrTimeoutOptions {
-  // < 0: such models do not batch, as in Triton. Otherwise they batch with this delay.
+  // For models whose configuration says nothing of dynamic batching. < 0: such models do not batch,
+  // as in Triton. Otherwise they batch with this delay.
   Duration max_queue_delay{-1};
+  // Part of its promise after which a waiting request is given up, as a queue timeout would do it
+  // if somebody set one for each application. 0: never.
+  double give_up_after = 0;
 };
 
 // The usual dynamic batching: a queue is ready when it holds a preferred (or the largest) batch, or
