@@ -17,7 +17,7 @@
 namespace duly {
 namespace {
 
-constexpr std::array<std::string_view, 2> kModelBackends{"onnxruntime", "copy"};
+constexpr std::array<std::string_view, 2> kModelBackends{"onnxruntime", kCopyBackend};
 
 class CpuBackend final : public Backend {
  public:
