@@ -47,7 +47,7 @@ bool IsLargeJson(const InferReplyFormat& format, const InferResponse& response) 
 
 }  // namespace
 
-HttpConnection::HttpConnection(asio::ip::tcp::socket socket, IoThread& thread, HttpShared& shared,
+HttpConnection::HttpConnection(TcpSocket socket, IoThread& thread, HttpShared& shared,
                                HttpPort port)
     : socket_(std::move(socket)),
       thread_(thread),
@@ -469,7 +469,7 @@ void HttpConnection::WriteSome() {
         socket_.write_some(OutputView(std::span(output_).subspan(output_next_)), error);
     if (error == asio::error::would_block) {
       LimitTime(shared_.options.write_timeout);
-      socket_.async_wait(asio::ip::tcp::socket::wait_write,
+      socket_.async_wait(TcpSocket::wait_write,
                          [self = shared_from_this()](const boost::system::error_code& failed) {
                            if (self->phase_ != Phase::kWriting) return;
                            if (failed) return self->Close();
@@ -499,7 +499,7 @@ void HttpConnection::OnWritten() {
   // Closing a socket with unread bytes in it resets the connection, and the client may lose the
   // answer that it has not read yet.
   boost::system::error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  socket_.shutdown(TcpSocket::shutdown_send, ignored);
   phase_ = Phase::kLinger;
   input_begin_ = input_end_ = 0;
   LimitTime(shared_.options.linger);

@@ -46,8 +46,7 @@ struct HttpShared {
 class HttpConnection final : public ResponseSink,
                              public std::enable_shared_from_this<HttpConnection> {
  public:
-  HttpConnection(boost::asio::ip::tcp::socket socket, IoThread& thread, HttpShared& shared,
-                 HttpPort port);
+  HttpConnection(TcpSocket socket, IoThread& thread, HttpShared& shared, HttpPort port);
   ~HttpConnection() override;
 
   void Start();
@@ -99,7 +98,7 @@ class HttpConnection final : public ResponseSink,
     return {input_.get() + input_begin_, input_end_ - input_begin_};
   }
 
-  boost::asio::ip::tcp::socket socket_;
+  TcpSocket socket_;
   IoThread& thread_;
   HttpShared& shared_;
   const HttpPort port_;

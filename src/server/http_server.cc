@@ -158,7 +158,7 @@ class HttpServer::Impl {
     IoThread& target = NextThread();
     listener.acceptor.async_accept(
         target.context(),
-        [this, &listener, &target](const boost::system::error_code& error, tcp::socket socket) {
+        [this, &listener, &target](const boost::system::error_code& error, TcpSocket socket) {
           if (error == asio::error::operation_aborted || !listener.acceptor.is_open()) return;
           if (!error) {
             Adopt(std::move(socket), target, listener.kind);
@@ -182,7 +182,7 @@ class HttpServer::Impl {
       while (listener.acceptor.is_open()) {
         IoThread& target = NextThread();
         boost::system::error_code error;
-        tcp::socket socket = listener.acceptor.accept(target.context(), error);
+        TcpSocket socket = listener.acceptor.accept(target.context(), error);
         if (error) break;
         Adopt(std::move(socket), target, listener.kind);
       }
@@ -199,11 +199,11 @@ class HttpServer::Impl {
 
   IoThread& NextThread() { return *threads_[next_thread_++ % threads_.size()]; }
 
-  void Adopt(tcp::socket socket, IoThread& target, HttpPort kind) {
+  void Adopt(TcpSocket socket, IoThread& target, HttpPort kind) {
     if (shared_.connections.load(std::memory_order_relaxed) >= shared_.options.max_connections) {
       boost::system::error_code ignored;
       socket.write_some(asio::buffer(kTooManyConnections), ignored);
-      socket.shutdown(tcp::socket::shutdown_send, ignored);
+      socket.shutdown(TcpSocket::shutdown_send, ignored);
       return;
     }
     auto connection = std::make_shared<HttpConnection>(std::move(socket), target, shared_, kind);

@@ -18,6 +18,10 @@ namespace duly {
 
 class HttpConnection;
 
+// Bound to the type of the executor: nothing is looked up on the way to an event.
+using TcpSocket =
+    boost::asio::basic_stream_socket<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
+
 // One I/O thread with its connections.
 // Threading: everything but the constructor, destructor, executor() and RunsHere() on the thread
 // itself.
