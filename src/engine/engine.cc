@@ -358,7 +358,7 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   DULY_CHECK(admission.variants != 0 && (admission.variants & ~choice.allowed) == 0);
   DULY_CHECK(admission.variant < generation.variants.size() &&
              (admission.variants >> admission.variant & 1U) != 0);
-  DULY_CHECK(admission.drop_at > now);
+  DULY_CHECK(admission.drop_at == kNever || request.deadline != kNever);
   DULY_CHECK(!admission.due || request.deadline == kNever);
   if (admission.due) request.due = *admission.due;
   request.demoted = admission.demoted;
@@ -366,6 +366,10 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   request.work = admission.work;
   request.predicted = admission.predicted;
   request.drop_at = std::min(request.expiry, admission.drop_at);
+  if (request.drop_at <= now) {
+    EndWaiting(now, request, Outcome::kRejected, RejectReason::kPredictedLate, effects);
+    return;
+  }
   Enqueue(request, admission.variants == choice.allowed
                        ? request.queue
                        : FindQueue({arrival.generation, admission.variants, arrival.shape}));

@@ -51,8 +51,8 @@ class NodeBuilder {
     AddVariant(index, "default", 0, points);
     return index;
   }
-  std::uint32_t AddVariant(GenerationIndex generation, const std::string& name,
-                           double accuracy_pct, const Millipoints& points) {
+  std::uint32_t AddVariant(GenerationIndex generation, const std::string& name, double accuracy_pct,
+                           const Millipoints& points) {
     Variant variant;
     variant.name = name;
     variant.accuracy_pct = accuracy_pct;

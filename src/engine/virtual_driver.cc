@@ -86,7 +86,8 @@ void VirtualDriver::Handle(TimePoint now, Event event, std::size_t request) {
     record.ended = now;
     record.finish = finish;
     Mix(finish.request.sequence);
-    Mix(static_cast<std::uint64_t>(finish.outcome) * 16 + static_cast<std::uint64_t>(finish.reason));
+    Mix(static_cast<std::uint64_t>(finish.outcome) * 16 +
+        static_cast<std::uint64_t>(finish.reason));
     Mix(static_cast<std::uint64_t>(finish.predicted.count()));
   }
   Collect(now);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -34,10 +35,13 @@ struct MixEntry {
 
 struct Mix {
   std::string name;
+  friend void PrintTo(const Mix& mix, std::ostream* out) { *out << mix.name; }
   std::vector<MixEntry> entries;
   std::uint32_t slots = 1;
   double service_cv = 0;
   double profile_error = 0;  // true service times are longer by this part
+  double most_load = 2;      // beyond any capacity
+  double light_part = 0.99;  // least part on time under light load
 };
 
 struct AppResult {
@@ -59,9 +63,9 @@ struct RunResult {
   }
 };
 
-constexpr Duration kRunFor = seconds(10);
+constexpr Duration kRunFor = seconds(4);
 
-RunResult Run(const Mix& mix, const std::string& policy, double load, std::uint64_t seed) {
+RunResult RunMix(const Mix& mix, const std::string& policy, double load, std::uint64_t seed) {
   NodeBuilder node({mix.slots});
   for (const MixEntry& entry : mix.entries) {
     const GenerationIndex g = node.Model(entry.name, entry.points, entry.max_rows);
@@ -122,34 +126,55 @@ RunResult Run(const Mix& mix, const std::string& policy, double load, std::uint6
 
 const std::vector<std::string> kPolicies{"edf", "size-or-timeout", "fifo"};
 
-double CapacityUnder(const Mix& mix, const std::string& policy) {
-  double low = 0;
-  double high = 4;
-  for (int i = 0; i < 8; ++i) {
-    const double load = (low + high) / 2;
-    (Run(mix, policy, load, 1).on_time_part() >= 0.99 ? low : high) = load;
-  }
-  return low;
-}
+struct Capacity {
+  double load = 0;
+  std::string policy;
+};
 
-void Print(const Mix& mix, double capacity, double load) {
+Capacity CapacityOf(const Mix& mix) {
+  Capacity best;
   for (const std::string& policy : kPolicies) {
-    const RunResult run = Run(mix, policy, load * capacity, 2);
-    fmt::print("{:10} x{:<4} {:16} on time {:6.2f} %, {:6.3f} s |", mix.name, load, policy,
-               100 * run.on_time_part(), run.on_time_s);
-    for (std::size_t i = 0; i < run.apps.size(); ++i) {
-      const AppResult& app = run.apps[i];
-      fmt::print(" {} {:.1f}% {:.2f}s late {} yield {} |", mix.entries[i].name,
-                 100.0 * static_cast<double>(app.on_time) / static_cast<double>(app.offered),
-                 app.on_time_s, app.late, app.yielded);
+    double low = 0;
+    double high = mix.most_load;
+    for (int i = 0; i < 5; ++i) {
+      const double load = (low + high) / 2;
+      (RunMix(mix, policy, load, 1).on_time_part() >= 0.99 ? low : high) = load;
     }
-    fmt::print("\n");
+    if (low > best.load) best = {low, policy};
+  }
+  return best;
+}
+
+void Print(const Mix& mix, const std::string& policy, double load, const RunResult& run) {
+  fmt::print("{:<16} x{:.2f} {:<16}{:7.2f} %{:8.2f} s |", mix.name, load, policy,
+             100 * run.on_time_part(), run.on_time_s);
+  for (std::size_t i = 0; i < run.apps.size(); ++i) {
+    const AppResult& app = run.apps[i];
+    fmt::print(" {} {:.0f} %{:6.2f} s, late {}, yielded {} |", mix.entries[i].name,
+               100.0 * static_cast<double>(app.on_time) / static_cast<double>(app.offered),
+               app.on_time_s, app.late, app.yielded);
+  }
+  fmt::print("\n");
+}
+
+// Nobody has less than half of its weighted share of the on-time device time, or half of what all
+// of its requests would need if that is less.
+void ExpectFair(const Mix& mix, const RunResult& run) {
+  double weights = 0;
+  for (const MixEntry& entry : mix.entries) weights += entry.weight;
+  for (std::size_t i = 0; i < mix.entries.size(); ++i) {
+    const AppResult& app = run.apps[i];
+    const double share = mix.entries[i].weight / weights * run.on_time_s;
+    const double demand = app.on_time_s * static_cast<double>(app.offered) /
+                          static_cast<double>(std::max<std::size_t>(app.on_time, 1));
+    EXPECT_GE(app.on_time_s, 0.5 * std::min(share, app.on_time > 0 ? demand : share))
+        << mix.entries[i].name << " of " << mix.name;
   }
 }
 
-// As the demo's, on two slots; times of models.md.
+// As the demo's, on two slots; times of real models on a CPU, where batching hardly saves anything.
 const std::vector<MixEntry> kDemo{
-    {"efficient", {{1, 9.4}, {4, 35}, {8, 74}}, 8, 100, 0.4},
+    {"efficientnet", {{1, 9.4}, {4, 35}, {8, 74}}, 8, 100, 0.4},
     {"magika", {{1, 8.0}, {4, 31}, {8, 64}}, 8, 60, 0.3},
     {"silero", {{1, .11}, {4, .27}, {8, .48}}, 8, 10, 0.1},
     {"fashion", {{1, .22}, {4, .81}, {8, 1.61}, {16, 3.21}}, 16, 20, 0.2},
@@ -158,56 +183,67 @@ const std::vector<MixEntry> kTightAndLoose{
     {"tight", {{1, 5}}, 1, 15, 0.5},
     {"loose", {{1, 20}}, 1, 400, 0.5},
 };
+// As on a GPU, where a batch of 32 takes five times as long as one row.
 const std::vector<MixEntry> kGpu{
     {"tight", {{1, 2}, {8, 4}, {32, 10}}, 32, 20, 0.2},
     {"loose", {{1, 5}, {8, 9}, {32, 24}}, 32, 150, 0.4},
     {"other", {{1, 5}, {8, 9}, {32, 24}}, 32, 80, 0.4},
 };
 std::vector<Mix> Mixes() {
-  std::vector<Mix> mixes{
+  return {
       {"demo", kDemo, 2},
-      {"demo-noise", kDemo, 2, 0.3},
-      {"demo-err", kDemo, 2, 0.3, 0.3},
-      {"tl-1", kTightAndLoose, 1},
-      {"tl-2", kTightAndLoose, 2},
-      {"tl-noise", kTightAndLoose, 2, 0.3, 0.3},
-      {"gpu", kGpu, 1},
-      {"gpu-noise", kGpu, 1, 0.3},
+      {"demo_noise", kDemo, 2, 0.3},
+      {"demo_noise_error", kDemo, 2, 0.3, 0.3},
+      {"tight_loose", kTightAndLoose, 2},
+      {"tight_loose_one_slot", kTightAndLoose, 1},
+      // The promise leaves room for twice the service, which varies: what is refused here, because
+      // both slots will rather be busy for too long, would sometimes have been on time.
+      {"tight_loose_noise", kTightAndLoose, 2, 0.3, 0.3, 2, 0.98},
+      {"bursts", {{"tight", {{1, 5}}, 1, 15, 0.5, 1, 200}, kTightAndLoose[1]}, 2},
+      {"weights", {{"tight", {{1, 5}}, 1, 15, 0.5, 1}, {"loose", {{1, 20}}, 1, 400, 0.5, 4}}, 2},
+      {"gpu", kGpu, 1, 0, 0, 6},
+      {"gpu_noise", kGpu, 1, 0.3, 0, 6},
+      {"hog", {{"hog", {{1, 5}}, 1, 100, 0.8}, {"meek", {{1, 5}}, 1, 100, 0.2}}, 1},
+      {"tight_hog", {{"hog", {{1, 5}}, 1, 15, 0.8}, {"meek", {{1, 20}}, 1, 400, 0.2}}, 1},
+      {"unpromised_hog", {{"hog", {{1, 5}}, 1, 0, 0.8}, {"meek", {{1, 5}}, 1, 100, 0.2}}, 1},
   };
-  Mix bursts{"bursts", kTightAndLoose, 2};
-  bursts.entries[0].burst_ms = 200;
-  mixes.push_back(bursts);
-  Mix even{"hog", {{"hog", {{1, 5}}, 1, 100, 0.8}, {"meek", {{1, 5}}, 1, 100, 0.2}}, 1};
-  mixes.push_back(even);
-  Mix tight_hog{"tighthog", {{"hog", {{1, 5}}, 1, 15, 0.8}, {"meek", {{1, 20}}, 1, 400, 0.2}}, 1};
-  mixes.push_back(tight_hog);
-  Mix best{"besteff", {{"hog", {{1, 5}}, 1, 0, 0.8}, {"meek", {{1, 5}}, 1, 100, 0.2}}, 1};
-  mixes.push_back(best);
-  return mixes;
 }
 
-TEST(Overload, Table) {
-  for (const Mix& mix : Mixes()) {
-    const char* only = getenv("MIX");
-    if (only && mix.name.find(only) == std::string::npos) continue;
-    if (const char* loads = getenv("LOADS")) {
-      for (const char* p = loads; *p;) {
-        char* end;
-        Print(mix, 1, strtod(p, &end));
-        p = *end ? end + 1 : end;
-      }
-      continue;
+class Overload : public testing::TestWithParam<Mix> {};
+
+TEST_P(Overload, IsSurvivedByEdf) {
+  const Mix& mix = GetParam();
+  const Capacity capacity = CapacityOf(mix);
+  const double at_capacity = RunMix(mix, capacity.policy, capacity.load, 2).on_time_s;
+
+  for (const double load : {0.5 * capacity.load, capacity.load, 2 * capacity.load, mix.most_load}) {
+    std::map<std::string, RunResult> results;
+    for (const std::string& policy : kPolicies) {
+      results[policy] = RunMix(mix, policy, load, 2);
+      Print(mix, policy, load, results[policy]);
     }
-    std::map<std::string, double> capacities;
-    for (const std::string& policy : kPolicies) capacities[policy] = CapacityUnder(mix, policy);
-    const double capacity =
-        std::max({capacities["edf"], capacities["size-or-timeout"], capacities["fifo"]});
-    fmt::print("{:10} capacity edf {:.3f} sot {:.3f} fifo {:.3f}\n", mix.name, capacities["edf"],
-               capacities["size-or-timeout"], capacities["fifo"]);
-    for (const double load : {1.0, 2.0}) Print(mix, capacity, load);
-    Print(mix, 1, 2);
+    const RunResult& edf = results["edf"];
+    for (const char* other : {"size-or-timeout", "fifo"}) {
+      const double others = results[other].on_time_part();
+      // Edf keeps a reserve for the way of the answer and does not try what will rather fail. Where
+      // there is hardly any contention, this is seen.
+      EXPECT_GT(edf.on_time_part(), others - 0.01) << load << ' ' << other;
+      if (others < 0.97) {
+        EXPECT_GT(edf.on_time_part(), others) << load << ' ' << other;
+      }
+    }
+    if (load < capacity.load) {
+      EXPECT_GE(edf.on_time_part(), mix.light_part);
+    }
+    if (load > capacity.load) {
+      EXPECT_GE(edf.on_time_s, 0.95 * at_capacity) << load;
+      ExpectFair(mix, edf);
+    }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Mixes, Overload, testing::ValuesIn(Mixes()),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace duly

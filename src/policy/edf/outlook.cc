@@ -145,8 +145,7 @@ EdfStep Outlook::NextButNot(const EdfStep& step, DeviceIndex device) {
 // Whether one in five such services or more would end after the promise: one mean deviation is left
 // for them.
 bool Outlook::IsDoubtful(const EdfStep& step, TimePoint t) const {
-  const Duration deviation =
-      (step.service->Safe(step.head->rows) - step.mean) / 2;
+  const Duration deviation = (step.service->Safe(step.head->rows) - step.mean) / 2;
   return t + step.mean + deviation > PromiseOf(*step.head);
 }
 

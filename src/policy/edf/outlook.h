@@ -65,12 +65,12 @@ class Outlook {
 
   // How the one that was added will fare.
   struct Prediction {
-    bool on_time = false;  // its promise holds
-    Duration late{0};      // by how much it does not
+    bool on_time = false;           // its promise holds
+    Duration late{0};               // by how much it does not
     DeviceIndex device = kNoIndex;  // where it runs; kNoIndex: it never will
     Duration response{0};
     Duration service{0};  // of its batch
-    Duration work{0};  // by how much its batch takes longer because of it
+    Duration work{0};     // by how much its batch takes longer because of it
   };
   // Runs forward until nothing waits that has a promise, or until the promise of the one that was
   // added is known to fail.
