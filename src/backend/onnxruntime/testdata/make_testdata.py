@@ -63,11 +63,9 @@ save("sum_and_difference", [value("a", ["n", 2]), value("b", ["n", 2])],
      [value("sum", ["n", 2]), value("difference", ["n", 2])],
      [node("Add", ["a", "b"], ["sum"]), node("Sub", ["a", "b"], ["difference"])])
 
-# Strings and Booleans that kernels really compute with.
+# Strings that a kernel really computes with.
 save("repeat", [value("x", ["n", 2], T.STRING)], [value("y", ["n", 4], T.STRING)],
      [node("Concat", ["x", "x"], ["y"], axis=1)])
-save("bool_to_float", [value("x", ["n", 4], T.BOOL)], [value("y", ["n", 4])],
-     [node("Cast", ["x"], ["y"], to=T.FLOAT)])
 
 # Neither input nor output says how many dimensions it has: common in practice, against the rules.
 save("unknown_rank", [value("x", None)], [value("y", None)], [node("Neg", ["x"], ["y"])],
