@@ -184,10 +184,11 @@ TEST_F(Repository, RepositoriesAreReadTogetherAndGoodModelsSurviveBadOnes) {
   std::string names;
   for (const ModelSpec& spec : specs) names += spec.name + std::to_string(spec.version) + " ";
   EXPECT_EQ(names, "a1 b1 b2 ");
-  EXPECT_EQ(FaultText(),
-            "repo/r1/bad/config.pbtxt:1:1: backend 'python' is not served: expected onnxruntime or copy\n"
-            "repo/r2/b: model 'b' is in repo/r1/b too: expected each model in one repository\n"
-            "repo/r3: cannot be read: No such file or directory: expected a folder");
+  EXPECT_EQ(
+      FaultText(),
+      "repo/r1/bad/config.pbtxt:1:1: backend 'python' is not served: expected onnxruntime or copy\n"
+      "repo/r2/b: model 'b' is in repo/r1/b too: expected each model in one repository\n"
+      "repo/r3: cannot be read: No such file or directory: expected a folder");
 }
 
 TEST_F(Repository, TenFaultsOfOneModelAreTenLines) {

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Duly's HTTP beside two echo servers, on the same cores, in one run.
+
+The echo servers are the base: one reads and writes raw sockets, the other is a bare Boost.Beast server with its
+usual string_body. Rounds go through all servers in turn, so that a slow minute of the machine meets each of them.
+Prints the table of docs/benchmarks.md; every figure lies in build/bench/http.json.
+"""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build/release"
+# name, FP32 elements of the tensor, format, concurrency. 150 528 = 3 x 224 x 224.
+CASES = [
+    ("64 B, concurrency 1", 16, "binary", 1),
+    ("64 B, concurrency 4", 16, "binary", 4),
+    ("64 B, concurrency 16", 16, "binary", 16),
+    ("64 B JSON, concurrency 1", 16, "json", 1),
+    ("602 kB binary, concurrency 1", 150528, "binary", 1),
+    ("602 kB binary, concurrency 4", 150528, "binary", 4),
+    ("602 kB binary, concurrency 16", 150528, "binary", 16),
+    ("602 kB of FP32 as JSON both ways", 150528, "json", 1),
+]
+SERVERS = ["raw socket echo", "bare Beast echo", "duly"]
+
+
+@contextlib.contextmanager
+def echo(program, threads):
+    process = subprocess.Popen([BUILD / "bench" / program, "--threads", str(threads)], stdout=subprocess.PIPE, text=True)
+    try:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def duly():
+    with tempfile.TemporaryDirectory() as folder:
+        ready = pathlib.Path(folder) / "ready.json"
+        process = subprocess.Popen(
+            [BUILD / "duly", "serve", "--model-repository", ROOT / "bench/repository", "--http-port", "0",
+             "--metrics-port", "0", "--ready-file", ready, "--log-level", "warning"])
+        try:
+            deadline = time.monotonic() + 30
+            while not ready.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit("bench: duly serve did not start")
+                time.sleep(0.02)
+            yield f"http://{json.loads(ready.read_text())['http']}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def measure(url, case, seconds):
+    _, elements, form, concurrency = case
+    command = [BUILD / "bench/http_client", "--url", url, "--model", "copy", "--elements", str(elements),
+               "--concurrency", str(concurrency), "--duration", f"{seconds}s", "--warmup", "300ms", "--runs", "1"]
+    if form == "json":
+        command.append("--json")
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/http.json")
+    options = parser.parse_args()
+
+    results = {}
+    with echo("echo_server_raw", 2) as raw, echo("echo_server_beast", 2) as beast, duly() as ours:
+        urls = dict(zip(SERVERS, [raw, beast, ours]))
+        for turn in range(options.rounds):
+            for case in CASES:
+                for server, url in urls.items():
+                    result = measure(url, case, options.seconds)
+                    results.setdefault(case[0], {}).setdefault(server, []).append(result)
+                print(f"round {turn + 1}/{options.rounds}: {case[0]}", file=sys.stderr, flush=True)
+
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({"machine": platform.processor() or platform.machine(), "results": results}, indent=1))
+    print("| case | server | per second: median (min to max) | p50 µs | p99 µs | duly / this |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for case, by_server in results.items():
+        ours = statistics.median(run["rate_per_s"] for run in by_server["duly"])
+        for server, runs in by_server.items():
+            rates = [run["rate_per_s"] for run in runs]
+            rate = statistics.median(rates)
+            p50 = statistics.median(run["p50_us"] for run in runs)
+            p99 = statistics.median(run["p99_us"] for run in runs)
+            ratio = "" if server == "duly" else f"{ours / rate:.2f}"
+            print(f"| {case} | {server} | {rate:,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) | {p50:,.0f} | {p99:,.0f} | {ratio} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
