@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `duly serve` on free ports for tests, and ends it as an operator would."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+CONFIG_TYPES = {"BYTES": "STRING"}
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+def copy_model(folder, name, tensors, max_rows=0, delay=None):
+    """A model whose outputs out0, out1, ... are its inputs in0, in1, ...; tensors: (datatype, dims) each."""
+
+    def entry(kind, name, datatype, dims):
+        data_type = CONFIG_TYPES.get(datatype, datatype)
+        return f"{kind} {{ name: '{name}' data_type: TYPE_{data_type} dims: {list(dims)} }}\n"
+
+    text = f"name: '{name}' backend: 'copy' max_batch_size: {max_rows}\n"
+    for index, (datatype, dims) in enumerate(tensors):
+        text += entry("input", f"in{index}", datatype, dims)
+        text += entry("output", f"out{index}", datatype, dims)
+    if delay:
+        text += f"parameters {{ key: 'delay' value: {{ string_value: '{delay}' }} }}\n"
+    model = pathlib.Path(folder) / name
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "README").write_text("the copy back end needs no file\n")
+    (model / "config.pbtxt").write_text(text)
+
+
+class Server:
+    """A running `duly serve`: `url` (host:port) and `metrics_url`. Leaving the context stops it by SIGTERM."""
+
+    def __init__(self, duly, repository, *flags):
+        self.command = [str(duly), "serve", "--model-repository", str(repository), "--http-port", "0",
+                        "--metrics-port", "0", *flags]
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        ready = pathlib.Path(self.folder.name) / "ready.json"
+        self.log = pathlib.Path(self.folder.name) / "log"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([*self.command, "--ready-file", str(ready)], stderr=log, stdout=log)
+        end = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.process.kill()
+                self.process.wait()
+                raise RuntimeError(f"{' '.join(self.command)} did not become ready:\n{self.log.read_text()}")
+            time.sleep(0.01)
+        addresses = json.loads(ready.read_text())
+        assert addresses["pid"] == self.process.pid
+        self.url, self.metrics_url = addresses["http"], addresses["metrics"]
+        return self
+
+    def stop(self):
+        """SIGTERM; the exit status, with which a clean end is 0."""
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def __exit__(self, *_):
+        try:
+            status = self.stop()
+            if status != 0:
+                raise RuntimeError(f"exit status {status}:\n{self.log.read_text()}")
+        finally:
+            self.folder.cleanup()

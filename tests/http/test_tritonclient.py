@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unmodified tritonclient[http] against `duly serve`. DULY names the program."""
+
+import asyncio
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+import urllib.request
+
+import numpy as np
+import tritonclient.http as http
+import tritonclient.http.aio as aio
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from harness import Server, copy_model  # noqa: E402
+
+VALUES = {
+    "BOOL": np.array([True, False]),
+    "UINT8": np.array([0, 255], np.uint8),
+    "UINT16": np.array([0, 65535], np.uint16),
+    "UINT32": np.array([0, 2**32 - 1], np.uint32),
+    "UINT64": np.array([0, 2**64 - 1], np.uint64),
+    "INT8": np.array([-128, 127], np.int8),
+    "INT16": np.array([-32768, 32767], np.int16),
+    "INT32": np.array([-(2**31), 2**31 - 1], np.int32),
+    "INT64": np.array([-(2**63), 2**63 - 1], np.int64),
+    "FP16": np.array([0.5, -65504], np.float16),
+    "FP32": np.array([0.1, -3.4e38], np.float32),
+    "FP64": np.array([0.1, -1.7e308], np.float64),
+    "BYTES": np.array(["", 'a "quoted" word, é and 0\x00'.encode()], np.object_),
+}
+server = None
+folder = None
+
+
+def setUpModule():
+    global server, folder
+    folder = tempfile.TemporaryDirectory()
+    for name in VALUES:
+        copy_model(folder.name, f"copy_{name}", [(name, [-1])])
+    copy_model(folder.name, "two", [("FP32", [2]), ("INT32", [2])], max_rows=8)
+    copy_model(folder.name, "large", [("FP32", [1, 3, 224, 224])])
+    copy_model(folder.name, "slow", [("FP32", [1])], delay="300ms")
+    server = Server(os.environ["DULY"], folder.name)
+    server.__enter__()
+
+
+def tearDownModule():
+    server.__exit__(None, None, None)
+    folder.cleanup()
+
+
+def make_input(module, name, values, datatype=None, binary=True):
+    tensor = module.InferInput(name, list(values.shape), datatype or np_to_triton_dtype(values.dtype))
+    tensor.set_data_from_numpy(values, binary_data=binary)
+    return tensor
+
+
+class SyncTest(unittest.TestCase):
+    def setUp(self):
+        self.client = http.InferenceServerClient(server.url)
+        self.addCleanup(self.client.close)
+
+    def assert_error(self, status, words, call):
+        with self.assertRaises(InferenceServerException) as caught:
+            call()
+        self.assertIn(words, caught.exception.message())
+        self.assertEqual(str(caught.exception.status()), str(status))
+
+    def test_health_and_metadata(self):
+        self.assertTrue(self.client.is_server_live())
+        self.assertTrue(self.client.is_server_ready())
+        self.assertTrue(self.client.is_model_ready("two"))
+        self.assertTrue(self.client.is_model_ready("two", "1"))
+        self.assertFalse(self.client.is_model_ready("nope"))
+        self.assertEqual(self.client.get_server_metadata()["name"], "duly")
+        metadata = self.client.get_model_metadata("two")
+        self.assertEqual([tensor["shape"] for tensor in metadata["inputs"]], [[-1, 2], [-1, 2]])
+        config = self.client.get_model_config("two")
+        self.assertEqual(config["max_batch_size"], 8)
+        self.assertEqual(config["input"][1]["data_type"], "TYPE_INT32")
+        names = {entry["name"] for entry in self.client.get_model_repository_index()}
+        self.assertLessEqual({"two", "large", "slow"}, names)
+
+    def test_every_datatype(self):
+        for datatype, values in VALUES.items():
+            for binary_in in (True, False):
+                for binary_out in (True, False):
+                    if datatype == "FP16" and not (binary_in and binary_out):
+                        continue  # has no JSON form
+                    with self.subTest(datatype=datatype, binary_in=binary_in, binary_out=binary_out):
+                        given = values
+                        if datatype == "BYTES" and not binary_in:
+                            given = np.array([v if isinstance(v, str) else v.decode() for v in values], np.object_)
+                        result = self.client.infer(
+                            f"copy_{datatype}",
+                            [make_input(http, "in0", given, datatype, binary_in)],
+                            outputs=[http.InferRequestedOutput("out0", binary_data=binary_out)])
+                        got = result.as_numpy("out0")
+                        if datatype == "BYTES":
+                            as_bytes = [v.encode() if isinstance(v, str) else v for v in values]
+                            got = [v.encode() if isinstance(v, str) else v for v in got]
+                            self.assertEqual(got, as_bytes)
+                        else:
+                            self.assertEqual(got.dtype, values.dtype)
+                            np.testing.assert_array_equal(got, values)
+
+    def test_outputs_are_binary_by_default_and_requests_have_ids(self):
+        floats = np.array([[1, 2], [3, 4]], np.float32)
+        ints = np.array([[5, 6], [7, 8]], np.int32)
+        result = self.client.infer(
+            "two", [make_input(http, "in1", ints), make_input(http, "in0", floats)], request_id="a \"b\"")
+        self.assertEqual(result.get_response()["id"], 'a "b"')
+        self.assertIn("binary_data_size", result.get_output("out0")["parameters"])
+        np.testing.assert_array_equal(result.as_numpy("out0"), floats)
+        np.testing.assert_array_equal(result.as_numpy("out1"), ints)
+
+    def test_large_tensors(self):
+        values = np.arange(3 * 224 * 224, dtype=np.float32).reshape(1, 3, 224, 224)
+        for binary in (True, False):
+            result = self.client.infer("large", [make_input(http, "in0", values, binary=binary)],
+                                       outputs=[http.InferRequestedOutput("out0", binary_data=binary)])
+            np.testing.assert_array_equal(result.as_numpy("out0"), values)
+
+    def test_client_faults(self):
+        good = make_input(http, "in0", VALUES["FP32"])
+        self.assert_error(404, "unknown model 'nope'", lambda: self.client.infer("nope", [good]))
+        self.assert_error(404, "has no version 7", lambda: self.client.infer("copy_FP32", [good], model_version="7"))
+        self.assert_error(400, "is not one of model",
+                          lambda: self.client.infer("copy_FP32", [make_input(http, "x", VALUES["FP32"])]))
+        self.assert_error(400, "datatype 'INT8'",
+                          lambda: self.client.infer("copy_FP32", [make_input(http, "in0", VALUES["INT8"])]))
+        self.assert_error(400, "shape [2]: expected [-1,2]",
+                          lambda: self.client.infer("two", [good, make_input(http, "in1", VALUES["INT32"])]))
+        self.assert_error(400, "is missing", lambda: self.client.infer("copy_FP32", []))
+        self.assert_error(501, "sequence", lambda: self.client.infer("copy_FP32", [good], sequence_id=3))
+        # The connection is as good as before.
+        self.client.infer("copy_FP32", [good])
+
+    def test_patience_ends_in_the_queue(self):
+        tensor = make_input(http, "in0", np.zeros(1, np.float32))
+        client = http.InferenceServerClient(server.url, concurrency=4)
+        self.addCleanup(client.close)
+        calls = [client.async_infer("slow", [tensor], timeout=20000) for _ in range(4)]
+        codes = []
+        for call in calls:
+            try:
+                call.get_result()
+                codes.append("200")
+            except InferenceServerException as error:
+                codes.append(str(error.status()))
+        self.assertIn("200", codes)
+        self.assertIn("504", codes)
+        self.assertLessEqual(set(codes), {"200", "504"})
+
+    def test_statistics_and_metrics_count_what_was_served(self):
+        tensor = make_input(http, "in0", VALUES["UINT16"])
+        stats = lambda: self.client.get_inference_statistics("copy_UINT16")["model_stats"][0]  # noqa: E731
+        before = stats()["inference_stats"]["success"]["count"]
+        for _ in range(3):
+            self.client.infer("copy_UINT16", [tensor])
+        self.assertEqual(stats()["inference_stats"]["success"]["count"], before + 3)
+        with urllib.request.urlopen(f"http://{server.metrics_url}/metrics") as reply:
+            text = reply.read().decode()
+        self.assertIn(f'nv_inference_request_success{{model="copy_UINT16",version="1"}} {before + 3}\n', text)
+
+
+class AsyncTest(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        # The debug mode of these tests prints whatever takes 0.1 s, which a busy machine often does.
+        asyncio.get_running_loop().slow_callback_duration = 60
+
+    async def test_many_at_once(self):
+        async with aio.InferenceServerClient(server.url) as client:
+            self.assertTrue(await client.is_server_ready())
+
+            async def one(index):
+                values = np.full((1, 2), index, np.float32)
+                ints = np.full((1, 2), -index, np.int32)
+                binary = index % 2 == 0
+                result = await client.infer(
+                    "two", [make_input(aio, "in0", values, binary=binary), make_input(aio, "in1", ints)],
+                    outputs=[aio.InferRequestedOutput("out0", binary_data=binary)])
+                np.testing.assert_array_equal(result.as_numpy("out0"), values)
+                self.assertIsNone(result.as_numpy("out1"))
+
+            await asyncio.gather(*(one(index) for index in range(50)))
+
+    async def test_faults(self):
+        async with aio.InferenceServerClient(server.url) as client:
+            with self.assertRaises(InferenceServerException) as caught:
+                await client.infer("nope", [])
+            self.assertIn("unknown model", caught.exception.message())
+
+
+if __name__ == "__main__":
+    unittest.main()
