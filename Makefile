@@ -56,9 +56,8 @@ tidy: ## clang-tidy over src, or over what differs from SINCE=COMMIT
 	if [ -n "$$files" ]; then run-clang-tidy -quiet -p build/dev -j $(JOBS) $$files; fi
 
 bench: build ## the benchmarks of docs/benchmarks.md
-	scripts/setup.sh test models
-	$(call BUILD,release)
-	bench/run.sh
+	$(call BUILD,release) --target http_client echo_server_raw echo_server_beast
+	python3 bench/run.py
 
 install: build ## into PREFIX (/usr/local), below DESTDIR if set
 	cmake --install build/release --prefix $(PREFIX)
