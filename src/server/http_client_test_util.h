@@ -27,6 +27,8 @@ class TestClient {
 
   // False when the server has closed the connection.
   bool Send(std::string_view bytes);
+  // What was sent has reached the server's socket.
+  bool IsAcknowledged() const;
   // Closes the sending side only.
   void FinishSending();
   // Closes the connection; with a reset, so that unsent bytes are lost too.

@@ -95,10 +95,12 @@ void HttpConnection::Tick(IoThread::Time now) {
 }
 
 void HttpConnection::CloseWhenIdle() {
-  boost::system::error_code error;
-  const bool idle = phase_ == Phase::kHead && input().empty();
-  if (idle && (socket_.available(error) == 0 || error)) return Close();
   close_after_ = true;
+  if (phase_ != Phase::kHead || !input().empty()) return;
+  // The read under way may have its bytes already, although nobody was told yet: it ends either
+  // with them or aborted, and only then is it known that there is nothing to answer.
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
 }
 
 void HttpConnection::Abort() { Close(); }
@@ -144,6 +146,11 @@ void HttpConnection::StartRead() {
 void HttpConnection::OnRead(const boost::system::error_code& error, std::size_t bytes) {
   reading_ = false;
   if (phase_ == Phase::kClosed) return;
+  if (error == asio::error::operation_aborted) {
+    boost::system::error_code unknown;
+    if (socket_.available(unknown) == 0 || unknown) return Close();
+    return StartRead();
+  }
   if (error) return OnPeerGone(error == asio::error::eof);
   if (read_into_ == ReadInto::kBody) {
     body_.Fill(bytes);

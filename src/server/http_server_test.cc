@@ -684,17 +684,20 @@ TEST_F(HttpServing, DrainingAnswersWhatWasReceivedAndClosesTheRest) {
   busy.Send(PostRequest(kCopy, kSmall));
   ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
   TestClient halfway(port);
-  EXPECT_EQ(halfway.Call(GetRequest("/v2/health/live")).code, 200);
-  halfway.Send("GET /v2/health/live HTT");
+  halfway.Send(
+      fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+                  "Expect: 100-continue\r\n\r\n",
+                  kCopy));
+  EXPECT_EQ(halfway.Read(TestClient::Body::kAbsent).code, 100);  // it has been received
   server_->Leave();
-  std::promise<void> done;
-  std::future<void> drained = done.get_future();
-  server_->Drain([&] { done.set_value(); });
+  const auto done = std::make_shared<std::promise<void>>();
+  std::future<void> drained = done->get_future();
+  server_->Drain([done] { done->set_value(); });
   EXPECT_TRUE(idle.ReadsEnd());
-  halfway.Send("P/1.1\r\nHost: x\r\n\r\n");
-  const TestReply late = halfway.Read();
-  EXPECT_EQ(late.code, 200);
-  EXPECT_EQ(late.headers.at("connection"), "close");
+  halfway.Send("{}");
+  TestReply late = halfway.Read();
+  EXPECT_EQ(late.code, 400);
+  EXPECT_EQ(late.headers["connection"], "close");
   EXPECT_TRUE(halfway.ReadsEnd());
   halfway.FinishSending();
   EXPECT_EQ(drained.wait_for(milliseconds(20)), std::future_status::timeout);
@@ -703,6 +706,26 @@ TEST_F(HttpServing, DrainingAnswersWhatWasReceivedAndClosesTheRest) {
   EXPECT_TRUE(busy.ReadsEnd());
   busy.FinishSending();
   EXPECT_EQ(drained.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+}
+
+TEST_F(HttpServing, DrainingLosesNoRequestThatHasArrived) {
+  for (int round = 0; round < 10; ++round) {
+    Serve();
+    std::vector<std::unique_ptr<TestClient>> clients;
+    for (int i = 0; i < 8; ++i) {
+      clients.push_back(std::make_unique<TestClient>(server_->port()));
+      EXPECT_EQ(clients.back()->Call(GetRequest("/v2/health/live")).code, 200);
+    }
+    for (const auto& client : clients) client->Send(PostRequest(kCopy, kSmall));
+    // Read or not, told or not: it is there, and must be answered.
+    for (const auto& client : clients) EXPECT_TRUE(Soon([&] { return client->IsAcknowledged(); }));
+    const auto done = std::make_shared<std::promise<void>>();
+    server_->Drain([done] { done->set_value(); });
+    for (const auto& client : clients) EXPECT_EQ(client->Read().code, 200);
+    clients.clear();
+    done->get_future().wait();
+    server_.reset();
+  }
 }
 
 TEST_F(HttpServing, DestructionCancelsWhatIsInTheNode) {
