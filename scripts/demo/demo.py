@@ -180,7 +180,7 @@ def print_findings(documents, capacity, winner, options):
             ours, theirs = share_on_time(by_policy["edf"]), share_on_time(document)
             verdict = "ahead of" if ours > theirs else "level with" if ours == theirs else "BEHIND"
             print(f"{name}: edf {100 * ours:.1f} % on time, {verdict} {policy} {100 * theirs:.1f} %.")
-            for mine, other in zip(by_policy["edf"]["applications"], document["applications"]):
+            for mine, other in zip(by_policy["edf"]["applications"], document["applications"], strict=True):
                 if mine["on_time"] < other["on_time"]:
                     print(f"  but behind for {mine['name']}: {mine['on_time']} against {other['on_time']} "
                           f"of {mine['sent']}.")
