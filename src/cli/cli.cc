@@ -14,7 +14,7 @@
 namespace duly {
 namespace {
 
-// Gives every long flag its variable: --http-port reads DULY_HTTP_PORT.
+// Gives every long flag its variable: --http-port reads DULY_HTTP_PORT. Those of subcommands too.
 void NameVariables(CLI::App& parser) {
   for (CLI::Option* option : parser.get_options()) {
     if (option->get_lnames().empty() || !option->get_envname().empty()) continue;
@@ -24,6 +24,9 @@ void NameVariables(CLI::App& parser) {
       return c == '-' ? '_' : static_cast<char>(std::toupper(c));
     });
     option->envname("DULY_" + name);
+  }
+  for (CLI::App* child : parser.get_subcommands([](CLI::App*) { return true; })) {
+    NameVariables(*child);
   }
 }
 

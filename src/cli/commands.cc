@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/commands.h"
 
+#include "cli/completion.h"
 #include "cli/load.h"
 #include "cli/log.h"
+#include "cli/models.h"
 #include "cli/profile.h"
 #include "cli/replay.h"
 #include "cli/serve.h"
@@ -14,8 +16,10 @@ std::vector<Command> AllCommands() {
       {"serve", "Serve models over the Open Inference Protocol", AddServeCommand},
       {"load", "Send an open-loop mix of requests to a server and report", AddLoadCommand},
       {"profile", "Measure every variant and batch size on this machine", AddProfileCommand},
+      {"models", "List models, and verify their accuracy", AddModelsCommand},
       {"log", "Read event logs", AddLogCommand},
       {"replay", "Take every decision of an event log again, and compare", AddReplayCommand},
+      {"completion", "Print a script that completes commands in a shell", AddCompletionCommand},
   };
 }
 

@@ -3,9 +3,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +27,7 @@
 #include "cli/load_client.h"
 #include "cli/load_report.h"
 #include "cli/load_target.h"
+#include "cli/stop_signals.h"
 #include "workload/mix.h"
 #include "workload/schedule.h"
 
@@ -182,34 +181,6 @@ void AllowDescriptors(std::uint32_t connections) {
   limit.rlim_cur = wanted;
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
-
-// SIGINT and SIGTERM as a descriptor, for as long as this lives. Made before any thread, so that
-// all inherit the mask.
-class StopSignals {
- public:
-  StopSignals() {
-    sigset_t set;
-    ::sigemptyset(&set);
-    ::sigaddset(&set, SIGINT);
-    ::sigaddset(&set, SIGTERM);
-    ::pthread_sigmask(SIG_BLOCK, &set, &old_);
-    fd_ = UniqueFd(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
-  }
-  ~StopSignals() { ::pthread_sigmask(SIG_SETMASK, &old_, nullptr); }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
-  int fd() const { return fd_.get(); }
-  // Takes the signal that made fd() readable.
-  void Take() const {
-    signalfd_siginfo info{};
-    [[maybe_unused]] const ssize_t size = ::read(fd_.get(), &info, sizeof(info));
-  }
-
- private:
-  sigset_t old_{};
-  UniqueFd fd_;
-};
 
 std::string ProgressLine(const LoadProgress& progress, Duration end) {
   std::string line = fmt::format("{:.0f} of {:.0f} s: sent {}", ToSeconds(progress.elapsed),

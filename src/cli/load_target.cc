@@ -96,23 +96,9 @@ Json Parameters(const ApplicationLoad& load, Dialect dialect) {
   if (dialect == Dialect::kDuly) parameters["application"] = load.spec.name;
   if (load.spec.slo) parameters["slo_us"] = micros(*load.spec.slo);
   if (load.spec.min_accuracy_pct) parameters["min_accuracy"] = *load.spec.min_accuracy_pct;
+  if (!load.variant.empty()) parameters["variant"] = load.variant;
   parameters["duly_report"] = true;
   return parameters;
-}
-
-// The metadata of the model, checked.
-Result<std::vector<TensorSpec>> AskAboutModel(const HttpEndpoint& endpoint,
-                                              const std::string& model) {
-  const std::string target = "/v2/models/" + PercentEncode(model);
-  DULY_ASSIGN_OR_RETURN(const HttpResponse response,
-                        HttpFetch(endpoint, "GET", target, "", kAnswerTimeout));
-  if (response.status == 404) {
-    return Error(StatusCode::kNotFound, "the server has no model '{}'", model);
-  }
-  if (response.status != 200) {
-    return Error(StatusCode::kUnavailable, "GET {}: HTTP status {}", target, response.status);
-  }
-  return ParseModelInputs(response.body);
 }
 
 }  // namespace
@@ -139,33 +125,46 @@ std::size_t LoadTarget::FirstRow(std::uint32_t sequence) const {
   return expected_rows < rows ? 0 : sequence % (expected_rows / rows) * rows;
 }
 
-Result<std::vector<TensorSpec>> ParseModelInputs(std::string_view metadata) {
+Result<std::string> FetchModelMetadata(const HttpEndpoint& endpoint, const std::string& model) {
+  const std::string target = "/v2/models/" + PercentEncode(model);
+  DULY_ASSIGN_OR_RETURN(HttpResponse response,
+                        HttpFetch(endpoint, "GET", target, "", kAnswerTimeout));
+  if (response.status == 404) {
+    return Error(StatusCode::kNotFound, "the server has no model '{}'", model);
+  }
+  if (response.status != 200) {
+    return Error(StatusCode::kUnavailable, "GET {}: HTTP status {}", target, response.status);
+  }
+  return std::move(response.body);
+}
+
+Result<std::vector<TensorSpec>> ParseModelTensors(std::string_view metadata, const char* list) {
   const Json document = Json::parse(metadata, nullptr, false);
   const auto bad = [] {
     return Error(StatusCode::kInternal, "the server's answer is not a model's metadata");
   };
-  if (!document.is_object() || !document.contains("inputs") || !document["inputs"].is_array()) {
+  if (!document.is_object() || !document.contains(list) || !document[list].is_array()) {
     return bad();
   }
-  std::vector<TensorSpec> inputs;
-  for (const Json& input : document["inputs"]) {
-    if (!input.is_object() || !input.contains("name") || !input["name"].is_string() ||
-        !input.contains("datatype") || !input["datatype"].is_string() || !input.contains("shape") ||
-        !input["shape"].is_array()) {
+  std::vector<TensorSpec> tensors;
+  for (const Json& tensor : document[list]) {
+    if (!tensor.is_object() || !tensor.contains("name") || !tensor["name"].is_string() ||
+        !tensor.contains("datatype") || !tensor["datatype"].is_string() ||
+        !tensor.contains("shape") || !tensor["shape"].is_array()) {
       return bad();
     }
     TensorSpec spec;
-    spec.name = input["name"].get<std::string>();
-    const std::optional<DataType> type = ParseDataType(input["datatype"].get<std::string>());
+    spec.name = tensor["name"].get<std::string>();
+    const std::optional<DataType> type = ParseDataType(tensor["datatype"].get<std::string>());
     if (!type) return bad();
     spec.type = *type;
-    for (const Json& dimension : input["shape"]) {
+    for (const Json& dimension : tensor["shape"]) {
       if (!dimension.is_number_integer() || dimension.get<std::int64_t>() < -1) return bad();
       spec.shape.push_back(dimension.get<std::int64_t>());
     }
-    inputs.push_back(std::move(spec));
+    tensors.push_back(std::move(spec));
   }
-  return inputs;
+  return tensors;
 }
 
 Result<LoadTarget> MakeTarget(const HttpEndpoint& endpoint, const ApplicationLoad& load,
@@ -251,7 +250,9 @@ Result<std::vector<LoadTarget>> PrepareTargets(const HttpEndpoint& endpoint,
   std::vector<std::string> failures;
   for (const ApplicationLoad& load : loads) {
     if (!models.contains(load.spec.model)) {
-      Result<std::vector<TensorSpec>> inputs = AskAboutModel(endpoint, load.spec.model);
+      const Result<std::string> metadata = FetchModelMetadata(endpoint, load.spec.model);
+      Result<std::vector<TensorSpec>> inputs =
+          metadata ? ParseModelTensors(*metadata, "inputs") : Error(metadata.error());
       if (!inputs) {
         failures.push_back(
             fmt::format("application '{}': {}", load.spec.name, inputs.error().message()));

@@ -60,8 +60,12 @@ Result<LoadTarget> MakeTarget(const HttpEndpoint& endpoint, const workload::Appl
                               std::span<const TensorSpec> model_inputs,
                               const workload::InputSet* set, Dialect dialect, std::uint64_t seed);
 
-// The inputs that a model's metadata lists. kInternal when it is not such a document.
-Result<std::vector<TensorSpec>> ParseModelInputs(std::string_view metadata);
+// The server's answer to GET /v2/models/M. kNotFound: it has no such model.
+Result<std::string> FetchModelMetadata(const HttpEndpoint& endpoint, const std::string& model);
+
+// The "inputs" or "outputs" that a model's metadata lists. kInternal when it is not such a
+// document.
+Result<std::vector<TensorSpec>> ParseModelTensors(std::string_view metadata, const char* list);
 
 // Asks the server about the model of every application and builds the targets, in order. The status
 // holds every fault, one a line.

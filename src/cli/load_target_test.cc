@@ -201,16 +201,17 @@ TEST(MakeTarget, RefusesWhatDoesNotFit) {
               HasSubstr("too large"));
 }
 
-TEST(ParseModelInputs, ReadsMetadataAndRefusesTheRest) {
-  const std::vector<TensorSpec> inputs = *ParseModelInputs(
-      R"({"name":"m","versions":["1"],"inputs":[{"name":"x","datatype":"FP32","shape":[-1,3]}]})");
+TEST(ParseModelTensors, ReadsMetadataAndRefusesTheRest) {
+  const std::vector<TensorSpec> inputs = *ParseModelTensors(
+      R"({"name":"m","versions":["1"],"inputs":[{"name":"x","datatype":"FP32","shape":[-1,3]}]})",
+      "inputs");
   EXPECT_THAT(inputs, ElementsAre(TensorSpec{"x", DataType::kFp32, {-1, 3}}));
   for (const char* text : {"", "[]", "{}", R"({"inputs":5})", R"({"inputs":[5]})",
                            R"({"inputs":[{"name":"x","datatype":"FP31","shape":[1]}]})",
                            R"({"inputs":[{"name":"x","datatype":"FP32","shape":["1"]}]})",
                            R"({"inputs":[{"name":"x","datatype":"FP32","shape":[-2]}]})",
                            R"({"inputs":[{"name":5,"datatype":"FP32","shape":[1]}]})"}) {
-    EXPECT_FALSE(ParseModelInputs(text)) << text;
+    EXPECT_FALSE(ParseModelTensors(text, "inputs")) << text;
   }
 }
 

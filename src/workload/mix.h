@@ -18,6 +18,7 @@ struct ApplicationLoad {
   ApplicationSpec spec;  // name, model, slo, timeout, min_accuracy_pct, rate_per_s (mean, > 0)
   ArrivalSpec arrivals;
   std::uint32_t rows = 1;   // per request
+  std::string variant;      // of the model, and no other; empty: the server chooses. Not in files.
   std::string inputs_file;  // inputs.h; empty: made up from what the server says of the model
   // This share of the requests is given up by the client if not answered in time.
   double cancel_share = 0;  // in [0, 1]
