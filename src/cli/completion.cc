@@ -42,10 +42,15 @@ struct Place {
   std::optional<Value> argument;
 };
 
+// What checks the value is appended to the type's name.
+std::string TypeOf(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  return type.substr(0, type.find(':'));
+}
+
 Value ValueOf(const CLI::Option& option) {
-  if (option.get_type_size() == 0) return Value::kNone;
-  // What checks the value is appended to the type's name.
-  const std::string type = option.get_type_name().substr(0, option.get_type_name().find(':'));
+  if (option.get_type_size() == 0 || option.get_expected_max() == 0) return Value::kNone;
+  const std::string type = TypeOf(option);
   return type == "FILE" ? Value::kFile : type == "DIR" ? Value::kFolder : Value::kText;
 }
 
@@ -55,9 +60,8 @@ std::vector<Flag> OwnFlags(const CLI::App& parser) {
     const Value value = ValueOf(*option);
     const bool repeatable = option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
     for (const std::string& name : option->get_lnames()) {
-      const std::string type = option->get_type_name();
-      flags.push_back({"--" + name, option->get_description(), type.substr(0, type.find(':')),
-                       value, repeatable && value != Value::kNone});
+      flags.push_back({"--" + name, option->get_description(), TypeOf(*option), value,
+                       repeatable && value != Value::kNone});
     }
   }
   return flags;
@@ -166,17 +170,20 @@ complete -F _duly duly
   return text;
 }
 
-// `text` with a backslash before each of `special`, for single quotes of a shell.
-std::string Quote(std::string_view text, std::string_view special) {
-  std::string quoted = "'";
+// `text` with a backslash before each of `special`.
+std::string Escape(std::string_view text, std::string_view special) {
+  std::string escaped;
   for (const char c : text) {
-    if (c == '\'') {
-      quoted += R"('\'')";
-      continue;
-    }
-    if (special.find(c) != std::string_view::npos) quoted += '\\';
-    quoted += c;
+    if (special.find(c) != std::string_view::npos) escaped += '\\';
+    escaped += c;
   }
+  return escaped;
+}
+
+// One word of a shell.
+std::string Quote(std::string_view text) {
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string(R"('\'')") : std::string(1, c);
   return quoted + "'";
 }
 
@@ -214,7 +221,8 @@ _duly() {{
     if (!place.children.empty()) {
       text += "      local -a children=(\n";
       for (const Child& child : place.children) {
-        text += fmt::format("        {}\n", Quote(child.name + ":" + child.description, "\\"));
+        text +=
+            fmt::format("        {}\n", Quote(child.name + ":" + Escape(child.description, "\\")));
       }
       text += "      )\n";
     }
@@ -222,11 +230,11 @@ _duly() {{
     for (const Flag& flag : place.flags) {
       std::string spec = (flag.repeatable ? "*" : "") + flag.name;
       if (flag.value != Value::kNone) spec += "=";
-      text += fmt::format(" \\\n        {}", Quote(spec, ""));
-      text += Quote("[", "") + Quote(flag.description, "[]:\\") + Quote("]", "");
+      spec += "[" + Escape(flag.description, "[]:\\") + "]";
       if (flag.value != Value::kNone) {
-        text += Quote(fmt::format(":{}:{}", flag.type, ZshAction(flag.value)), "");
+        spec += fmt::format(":{}:{}", flag.type, ZshAction(flag.value));
       }
+      text += fmt::format(" \\\n        {}", Quote(spec));
     }
     if (!place.children.empty()) text += " \\\n        ':command:{_describe command children}'";
     if (place.argument) {
@@ -267,7 +275,8 @@ complete -c duly -f
   for (const Place& place : places) {
     const std::string begin = fmt::format("complete -c duly -n '__duly_at \"{}\"'", place.path);
     for (const Child& child : place.children) {
-      text += fmt::format("{} -a {} -d {}\n", begin, child.name, Quote(child.description, "\\"));
+      text += fmt::format("{} -a {} -d {}\n", begin, child.name,
+                          Quote(Escape(child.description, "\\")));
     }
     for (const Flag& flag : place.flags) {
       std::string value;
@@ -275,7 +284,7 @@ complete -c duly -f
       if (flag.value == Value::kFile) value = " -r -F";
       if (flag.value == Value::kFolder) value = " -x -a '(__fish_complete_directories)'";
       text += fmt::format("{} -l {}{} -d {}\n", begin, flag.name.substr(2), value,
-                          Quote(flag.description, "\\"));
+                          Quote(Escape(flag.description, "\\")));
     }
     if (place.argument == Value::kFile) text += begin + " -F\n";
     if (place.argument == Value::kFolder) text += begin + " -a '(__fish_complete_directories)'\n";

@@ -50,7 +50,7 @@ class Bash(unittest.TestCase):
 
     def test_knows_every_command_of_the_help(self):
         text = subprocess.run([DULY, "--help"], capture_output=True, text=True).stdout
-        lines = text[text.index("Subcommands:") :].splitlines()[1:]
+        lines = text[text.index("Subcommands:") :].split("\n\n")[0].splitlines()[1:]
         names = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
         offered = self.complete("duly", "")
         self.assertIn("serve", offered)
@@ -66,6 +66,9 @@ class Bash(unittest.TestCase):
         self.assertEqual(self.complete("duly", "serve", "--log-l"), ["--log-level"])
         self.assertEqual(self.complete("duly", "replay", "--ready"), [])
         self.assertEqual(self.complete("duly", "--vers"), ["--version"])
+        # One without a value is followed by anything, one with a value by that alone.
+        self.assertIn("--record", self.complete("duly", "serve", "--check", "--"))
+        self.assertEqual(self.complete("duly", "serve", "--policy", "--"), [])
 
     def test_paths(self):
         with tempfile.TemporaryDirectory() as folder:
