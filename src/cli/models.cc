@@ -377,12 +377,14 @@ Json ToJson(const std::vector<Verdict>& verdicts, const VerifyFlags& flags, cons
 int RunVerify(const VerifyFlags& flags) {
   Faults faults;
   const std::vector<ModelSpec> models = ReadRepositories(flags.repositories, faults);
+  // A model with a fault is left out: that there is no such model would be a second fault.
+  const bool all_read = faults.empty();
   const LabelledImages images = ReadLabelledImages(flags.test_set, flags.limit, faults);
   // Of several versions the newest is served to who names none: the last one.
   const auto model = std::find_if(models.rbegin(), models.rend(), [&flags](const ModelSpec& spec) {
     return spec.name == flags.model;
   });
-  if (model == models.rend() && faults.empty()) {
+  if (model == models.rend() && all_read) {
     faults.Add(
         {"--model", 0, 0, fmt::format("no model '{}'", flags.model), "one of the repositories"});
   } else if (model != models.rend() &&

@@ -42,10 +42,10 @@ class Models(unittest.TestCase):
         cls.parts = [text[: text.index("  - name:")], *entry.values()]
         (model / "duly.yaml").write_text("".join(cls.parts))
 
-    def verify(self, *arguments):
+    def verify(self, *arguments, limit=LIMIT, test_set=None):
         return duly(
             "models", "verify", "--model-repository", self.repository, "--test-set",
-            MODELS / "fashion/test", "--limit", LIMIT, *arguments,
+            test_set or MODELS / "fashion/test", "--limit", limit, *arguments,
         )  # fmt: skip
 
     def test_a_wrong_accuracy_fails_and_is_named(self):
@@ -67,13 +67,13 @@ class Models(unittest.TestCase):
 
     def test_agrees_within_a_larger_tolerance(self):
         # 503 is no multiple of a batch: the rest is sent, too.
-        ran = self.verify("--tolerance", 15, "--limit", 503)
+        ran = self.verify("--tolerance", 15, limit=503)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertRegex(ran.stdout, r"xs +503 +\d\d\.\d\d +99\.99 +-\d+\.\d\d .* agrees")
         self.assertNotIn("differs", ran.stdout)
 
     def test_says_what_is_wrong_with_its_usage(self):
-        ran = self.verify("--model", "fashio", "--test-set", self.repository)
+        ran = self.verify("--model", "fashio", test_set=self.repository)
         self.assertEqual(ran.returncode, 2)
         self.assertIn("no model 'fashio'", ran.stderr)
         self.assertIn("0 files *-images-idx3-ubyte", ran.stderr)
