@@ -7,7 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "base/testing/temp_folder.h"
+#include "base/temp_folder_test_util.h"
 #include "cli/testing/scripted_server.h"
 
 namespace duly {

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "base/testing/temp_folder.h"
+#include "base/temp_folder_test_util.h"
 #include "cli/cli.h"
 #include "cli/testing/scripted_server.h"
 #include "cli/testing/subprocess.h"

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/testing/temp_folder.h"
+#include "base/temp_folder_test_util.h"
 
 namespace duly {
 
