@@ -80,6 +80,8 @@ class HttpServer::Impl {
 
   ~Impl() {
     OnAcceptThread([this] { CloseListeners(); });
+    // Behind the last handlers that know them, and before the context that they belong to.
+    OnAcceptThread([this] { listeners_.clear(); });
     for (const auto& thread : threads_) {
       asio::post(thread->context(), [&io = *thread] { io.Finish(); });
     }
