@@ -16,9 +16,12 @@ if(DULY_SANITIZE)
   target_link_options(duly_options INTERFACE -fsanitize=${duly_sanitizers})
 endif()
 
+add_custom_target(benches)
+
 # duly_library(NAME SOURCES ... [DEPS ...] [TESTS ...] [TEST_DEPS ...] [TEST_LABELS ...] [BENCHES ...])
 # Makes the library duly_NAME from SOURCES (header-only when there is no .cc), a test program
-# NAME_test from TESTS and one benchmark program per file of BENCHES.
+# NAME_test from TESTS and one benchmark program per file of BENCHES. The latter are not part of
+# `all`; the target `benches` makes all of them.
 function(duly_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;TESTS;TEST_DEPS;TEST_LABELS;BENCHES" ${ARGN})
   set(target duly_${name})
@@ -46,7 +49,8 @@ function(duly_library name)
   endif()
   foreach(bench ${ARG_BENCHES})
     get_filename_component(bench_name ${bench} NAME_WE)
-    add_executable(${bench_name} ${bench})
-    target_link_libraries(${bench_name} PRIVATE ${target} benchmark::benchmark)
+    add_executable(${bench_name} EXCLUDE_FROM_ALL ${bench})
+    target_link_libraries(${bench_name} PRIVATE ${target} ${ARG_TEST_DEPS} benchmark::benchmark)
+    add_dependencies(benches ${bench_name})
   endforeach()
 endfunction()
