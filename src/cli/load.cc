@@ -23,6 +23,7 @@
 #include "cli/cli.h"
 #include "cli/flags.h"
 #include "cli/http_fetch.h"
+#include "cli/json_output.h"
 #include "cli/load_bound.h"
 #include "cli/load_client.h"
 #include "cli/load_report.h"
@@ -217,21 +218,6 @@ void Watch(LoadClient& client, const StopSignals& signals, Duration end) {
   if (terminal) fmt::print(stderr, "\r\033[K");
 }
 
-// Writes to the file, or to stdout for "-". False, after saying why, when that fails.
-template <typename WriteTo>
-bool WriteFile(const std::string& file, WriteTo write) {
-  if (file == "-") {
-    write(std::cout);
-    return static_cast<bool>(std::cout.flush());
-  }
-  std::ofstream out(file, std::ios::binary);
-  if (out) write(static_cast<std::ostream&>(out));
-  out.close();
-  if (out) return true;
-  fmt::print(stderr, "cannot write {}\n", file);
-  return false;
-}
-
 bool WriteResults(const Flags& flags, const LoadReport& report,
                   const std::vector<workload::Arrival>& schedule, const LoadRun& run) {
   // A document on stdout stands alone there.
@@ -239,17 +225,17 @@ bool WriteResults(const Flags& flags, const LoadReport& report,
   const bool colour = !alone && ::isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
   (alone ? std::cerr : std::cout) << ToTable(report, colour ? Colour::kAnsi : Colour::kNone)
                                   << std::flush;
-  bool written = true;
-  if (!flags.json_file.empty()) {
-    written &= WriteFile(flags.json_file, [&report](std::ostream& out) {
-      out << ToJson(report).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
-    });
+  Status json;
+  if (!flags.json_file.empty()) json = WriteJson(flags.json_file, ToJson(report), std::cout);
+  if (!json.ok()) fmt::print(stderr, "{}\n", json.message());
+  std::ofstream file;
+  if (!flags.csv_file.empty() && flags.csv_file != "-") {
+    file.open(flags.csv_file, std::ios::binary);
   }
-  if (!flags.csv_file.empty()) {
-    written &=
-        WriteFile(flags.csv_file, [&](std::ostream& out) { WriteCsv(out, report, schedule, run); });
-  }
-  return written;
+  std::ostream& csv = flags.csv_file == "-" ? std::cout : file;
+  if (!flags.csv_file.empty()) WriteCsv(csv, report, schedule, run);
+  if (!csv.flush()) fmt::print(stderr, "{}: cannot be written\n", flags.csv_file);
+  return json.ok() && csv && std::cout.flush();
 }
 
 int ExitCodeOf(const Status& status) {

@@ -12,6 +12,8 @@
 #include <ostream>
 #include <string_view>
 
+#include "cli/table.h"
+
 namespace duly {
 namespace {
 
@@ -135,28 +137,16 @@ Json LabelValue(const std::string& text) {
   return text;
 }
 
-struct Column {
-  std::string title;
-  std::vector<std::string> cells;  // a row each
-  bool left = false;
-};
-
 double Percent(std::size_t part, std::size_t whole) {
   return whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
-std::string_view ColourOf(double on_time_pct) {
-  return on_time_pct >= 99 ? "\033[32m" : on_time_pct >= 90 ? "\033[33m" : "\033[31m";
+double OnTimePercent(const ApplicationReport& report) {
+  return Percent(report.count(Outcome::kOnTime), report.sent);
 }
 
-std::string QuoteCsv(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + "\"";
+std::string_view ColourOf(double on_time_pct) {
+  return on_time_pct >= 99 ? "\033[32m" : on_time_pct >= 90 ? "\033[33m" : "\033[31m";
 }
 
 std::string CsvNumber(float value) { return std::isfinite(value) ? fmt::format("{}", value) : ""; }
@@ -246,9 +236,9 @@ std::string ToTable(const LoadReport& report, Colour colour) {
   for (const ApplicationReport& application : report.applications) rows.push_back(&application);
   if (rows.size() > 1) rows.push_back(&report.total);
 
-  std::vector<Column> columns;
-  const auto add = [&](std::string title, auto cell) -> Column& {
-    Column& column = columns.emplace_back();
+  std::vector<TableColumn> columns;
+  const auto add = [&](std::string title, auto cell) -> TableColumn& {
+    TableColumn& column = columns.emplace_back();
     column.title = std::move(title);
     for (const ApplicationReport* row : rows) column.cells.push_back(cell(*row));
     return column;
@@ -263,15 +253,17 @@ std::string ToTable(const LoadReport& report, Colour colour) {
       return row.latency ? fmt::format("{:.2f}", (*row.latency).*member) : std::string("-");
     });
   };
-  add("application", [](const ApplicationReport& row) { return row.name; }).left = true;
+  add("application", [](const ApplicationReport& row) { return row.name; }).align =
+      TableColumn::Align::kLeft;
   add("offered/s", [](const auto& row) { return fmt::format("{:.1f}", row.offered_per_s); });
   add("sent", [](const auto& row) { return fmt::to_string(row.sent); });
   add("on time", [](const auto& row) { return fmt::to_string(row.count(Outcome::kOnTime)); });
-  const std::size_t share_column = columns.size();
-  add("%", [](const auto& row) {
-    return row.sent == 0 ? "-"
-                         : fmt::format("{:.2f}", Percent(row.count(Outcome::kOnTime), row.sent));
+  TableColumn& share = add("%", [](const auto& row) {
+    return row.sent == 0 ? "-" : fmt::format("{:.2f}", OnTimePercent(row));
   });
+  for (const ApplicationReport* row : rows) {
+    if (colour == Colour::kAnsi) share.colours.push_back(ColourOf(OnTimePercent(*row)));
+  }
   for (const Outcome outcome : kAllOutcomes) {
     if (outcome != Outcome::kOnTime) add_count(outcome);
   }
@@ -294,25 +286,7 @@ std::string ToTable(const LoadReport& report, Colour colour) {
     });
   }
 
-  std::string text;
-  for (std::size_t line = 0; line <= rows.size(); ++line) {
-    for (std::size_t c = 0; c < columns.size(); ++c) {
-      const Column& column = columns[c];
-      std::size_t width = column.title.size();
-      for (const std::string& cell : column.cells) width = std::max(width, cell.size());
-      const std::string& cell = line == 0 ? column.title : column.cells[line - 1];
-      const bool coloured = colour == Colour::kAnsi && c == share_column && line > 0;
-      if (coloured) {
-        const ApplicationReport& row = *rows[line - 1];
-        text += ColourOf(Percent(row.count(Outcome::kOnTime), row.sent));
-      }
-      text += column.left ? fmt::format("{:<{}}", cell, width) : fmt::format("{:>{}}", cell, width);
-      if (coloured) text += "\033[0m";
-      if (c + 1 < columns.size()) text += "  ";
-    }
-    text += '\n';
-  }
-
+  std::string text = FormatTable(columns);
   text += fmt::format("{:.4g} s measured, seed {}, load factor {:.4g}{}\n", report.duration_s,
                       report.facts.seed, report.facts.load_factor,
                       report.interrupted ? ", interrupted" : "");

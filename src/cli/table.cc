@@ -15,8 +15,11 @@ std::string FormatTable(const std::vector<TableColumn>& columns) {
     for (std::size_t i = 0; i < lines.size(); ++i) {
       const std::string& cell = i == 0 ? column.title : column.cells[i - 1];
       if (&column != &columns.front()) lines[i] += "  ";
+      const bool coloured = i > 0 && !column.colours.empty();
+      if (coloured) lines[i] += column.colours[i - 1];
       lines[i] += column.align == TableColumn::Align::kLeft ? fmt::format("{:<{}}", cell, width)
                                                             : fmt::format("{:>{}}", cell, width);
+      if (coloured) lines[i] += "\033[0m";
     }
   }
   std::string text;

@@ -11,6 +11,8 @@ struct TableColumn {
   std::string title;
   enum class Align { kLeft, kRight } align = Align::kRight;
   std::vector<std::string> cells;  // as many in every column
+  // An escape sequence that colours the cell, for each; empty: plain.
+  std::vector<std::string_view> colours = {};
 };
 
 // Lines of text with the columns beside each other.
