@@ -38,7 +38,7 @@ SERVERS = ["raw socket echo", "bare Beast echo", "duly"]
 def echo(program, threads):
     process = subprocess.Popen([BUILD / "bench" / program, "--threads", str(threads)], stdout=subprocess.PIPE, text=True)
     try:
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
     finally:
         process.terminate()
         process.wait()
@@ -57,19 +57,28 @@ def duly():
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise SystemExit("bench: duly serve did not start")
                 time.sleep(0.02)
-            yield f"http://{json.loads(ready.read_text())['http']}"
+            yield f"http://{json.loads(ready.read_text())['http']}", process.pid
         finally:
             process.terminate()
             process.wait()
 
 
-def measure(url, case, seconds):
+def cpu_seconds(pid):
+    """What the threads of a process have run for, in user and kernel mode."""
+    return sum(int(file.read_text().split()[0]) for file in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def measure(server, case, seconds):
+    url, pid = server
     _, elements, form, concurrency = case
     command = [BUILD / "bench/http_client", "--url", url, "--model", "copy", "--elements", str(elements),
                "--concurrency", str(concurrency), "--duration", f"{seconds}s", "--warmup", "300ms", "--runs", "1"]
     if form == "json":
         command.append("--json")
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
+    before = cpu_seconds(pid)
+    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
+    result["cpu_us"] = (cpu_seconds(pid) - before) / result["answers_in_all"] * 1e6
+    return result
 
 
 def main():
@@ -81,18 +90,18 @@ def main():
 
     results = {}
     with echo("echo_server_raw", 2) as raw, echo("echo_server_beast", 2) as beast, duly() as ours:
-        urls = dict(zip(SERVERS, [raw, beast, ours]))
+        servers = dict(zip(SERVERS, [raw, beast, ours]))
         for turn in range(options.rounds):
             for case in CASES:
-                for server, url in urls.items():
-                    result = measure(url, case, options.seconds)
+                for server, address in servers.items():
+                    result = measure(address, case, options.seconds)
                     results.setdefault(case[0], {}).setdefault(server, []).append(result)
                 print(f"round {turn + 1}/{options.rounds}: {case[0]}", file=sys.stderr, flush=True)
 
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"machine": platform.processor() or platform.machine(), "results": results}, indent=1))
-    print("| case | server | per second: median (min to max) | p50 µs | p99 µs | duly / this |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| case | server | per second: median (min to max) | p50 µs | p99 µs | CPU µs | duly / this |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for case, by_server in results.items():
         ours = statistics.median(run["rate_per_s"] for run in by_server["duly"])
         for server, runs in by_server.items():
@@ -100,8 +109,9 @@ def main():
             rate = statistics.median(rates)
             p50 = statistics.median(run["p50_us"] for run in runs)
             p99 = statistics.median(run["p99_us"] for run in runs)
+            cpu = statistics.median(run["cpu_us"] for run in runs)
             ratio = "" if server == "duly" else f"{ours / rate:.2f}"
-            print(f"| {case} | {server} | {rate:,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) | {p50:,.0f} | {p99:,.0f} | {ratio} |")
+            print(f"| {case} | {server} | {rate:,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) | {p50:,.0f} | {p99:,.0f} | {cpu:,.0f} | {ratio} |")
     return 0
 
 

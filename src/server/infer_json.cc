@@ -5,8 +5,11 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
 #include <cmath>
+#include <concepts>
 #include <cstring>
 #include <limits>
 #include <string_view>
@@ -14,6 +17,7 @@
 #include <utility>
 
 #include "server/infer_builder.h"
+#include "server/json_number.h"
 #include "server/json_text.h"
 
 namespace duly {
@@ -659,32 +663,38 @@ std::string_view TextOf(const Buffer& buffer, std::size_t size) {
   return {reinterpret_cast<const char*>(buffer.data().data()), size};
 }
 
-// Room for the longest text of an element and its comma.
+// Room for the text of an element and its comma.
 template <typename T>
-constexpr std::size_t kElementText = std::is_same_v<T, float>    ? 16
-                                     : std::is_same_v<T, double> ? 25
-                                                                 : 21;
+constexpr std::size_t kElementRoom = 24;
+template <std::floating_point T>
+constexpr std::size_t kElementRoom<T> = kNumberRoom<T> + 1;
 
 // False when an element has no JSON form.
 template <typename T>
 bool AppendElements(std::span<const std::byte> data, std::string& out) {
-  const std::size_t count = data.size() / sizeof(T);
-  const std::size_t start = out.size();
-  out.resize(start + count * kElementText<T>);
-  char* const begin = out.data();
-  char* at = begin + start;
-  char* const end = begin + out.size();
-  for (std::size_t i = 0; i < count; ++i) {
+  // Written where the cache has it and then appended: the string would have to be filled before it
+  // can be written to.
+  std::array<char, std::size_t{8} << 10> chunk;
+  char* const full = chunk.data() + chunk.size() - kElementRoom<T>;
+  char* at = chunk.data();
+  out.reserve(out.size() + data.size() * 3);
+  for (std::size_t i = 0; i < data.size(); i += sizeof(T)) {
     T element{};
-    std::memcpy(&element, data.data() + i * sizeof(T), sizeof(T));
+    std::memcpy(&element, data.data() + i, sizeof(T));
+    if (at > full) {
+      out.append(chunk.data(), at);
+      at = chunk.data();
+    }
     if constexpr (std::is_floating_point_v<T>) {
       if (!std::isfinite(element)) return false;
+      at = WriteNumber(at, element);
+    } else {
+      at = std::to_chars(at, at + kElementRoom<T>, element).ptr;
     }
-    at = std::to_chars(at, end, element).ptr;
     *at++ = ',';
   }
-  if (count > 0) --at;
-  out.resize(static_cast<std::size_t>(at - begin));
+  if (at > chunk.data()) --at;
+  out.append(chunk.data(), at);
   return true;
 }
 

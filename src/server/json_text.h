@@ -6,6 +6,9 @@
 #include <charconv>
 #include <string>
 #include <string_view>
+#include <type_traits>
+
+#include "server/json_number.h"
 
 namespace duly {
 
@@ -13,12 +16,16 @@ namespace duly {
 // own words can hold, become U+FFFD.
 void AppendJsonString(std::string& out, std::string_view text);
 
-// The shortest text that reads back as the same number. Floating-point numbers must be finite.
+// Floating-point numbers as WriteNumber says; they must be finite.
 template <typename Number>
 void AppendNumber(std::string& out, Number number) {
-  char digits[32];
-  const std::to_chars_result end = std::to_chars(digits, digits + sizeof(digits), number);
-  out.append(digits, end.ptr);
+  char text[32];
+  if constexpr (std::is_floating_point_v<Number>) {
+    static_assert(sizeof(text) >= kNumberRoom<Number>);
+    out.append(text, WriteNumber(text, number));
+  } else {
+    out.append(text, std::to_chars(text, text + sizeof(text), number).ptr);
+  }
 }
 
 // {"error": message}
