@@ -16,6 +16,7 @@
 #include "runtime/node.h"
 #include "runtime/steady_clock.h"
 #include "telemetry/log_reader.h"
+#include "telemetry/log_test_util.h"
 #include "telemetry/recorder.h"
 #include "telemetry/replay.h"
 
@@ -190,32 +191,26 @@ TEST_F(LiveReplay, TheRunHeldWhatMakesReplayHard) {
 
 TEST_F(LiveReplay, OneMutatedInputIsFoundAndNamed) {
   EventLogReader reader = EventLogReader::Open(LogFile()).value();
-  EventLogEncoder encoder;
-  std::uint64_t number = 0;
+  std::vector<LogRecord> records;
   std::uint64_t mutated = 0;
-  std::string file = EncodeFileHeader(reader.header());
   for (;;) {
     const LogRecord* record = reader.Next().value();
     if (record == nullptr) break;
     if (record->kind != LogRecord::Kind::kEvent) continue;
-    Event event = record->event;
-    ++number;
+    records.push_back(*record);
+    Event& event = records.back().event;
     // A promise that was accepted becomes one that cannot be kept.
     const bool accepted = record->effects.finishes.empty();
-    if (mutated == 0 && number > 5000 && accepted && event.kind == Event::Kind::kArrival &&
+    if (mutated == 0 && record->number > 5000 && accepted && event.kind == Event::Kind::kArrival &&
         event.arrival.slo > Duration(0)) {
       event.arrival.slo = Duration(1);
-      mutated = number;
+      mutated = record->number;
     }
-    encoder.Add(record->time, event, DecisionsOf(record->effects));
   }
   ASSERT_GT(mutated, 0U);
-  encoder.AddEnd();
-  const std::span<const std::byte> block = encoder.TakeBlock();
-  file.append(reinterpret_cast<const char*>(block.data()), block.size());
 
-  EventLogReader changed =
-      EventLogReader::Read(std::make_unique<std::istringstream>(file), "changed.log").value();
+  auto file = std::make_unique<std::istringstream>(EncodeLog(reader.header(), records));
+  EventLogReader changed = EventLogReader::Read(std::move(file), "changed.log").value();
   const ReplayReport report = Replay(changed, Registry()).value();
   ASSERT_TRUE(report.difference.has_value());
   EXPECT_EQ(report.difference->number, mutated);

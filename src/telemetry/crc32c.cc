@@ -34,16 +34,28 @@ constexpr Tables kTables = MakeTables();
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) std::uint32_t ByInstruction(std::span<const std::byte> bytes,
                                                               std::uint32_t crc) {
+  const std::byte* at = bytes.data();
+  std::size_t left = bytes.size();
   std::uint64_t state = ~crc;
-  while (bytes.size() >= 8) {
+  const auto step = [&at, &state](std::size_t offset) {
     std::uint64_t word = 0;
-    std::memcpy(&word, bytes.data(), 8);
-    state = __builtin_ia32_crc32di(state, word);
-    bytes = bytes.subspan(8);
+    std::memcpy(&word, at + offset, 8);
+    return __builtin_ia32_crc32di(state, word);
+  };
+  for (; left >= 64; at += 64, left -= 64) {
+    state = step(0);
+    state = step(8);
+    state = step(16);
+    state = step(24);
+    state = step(32);
+    state = step(40);
+    state = step(48);
+    state = step(56);
   }
+  for (; left >= 8; at += 8, left -= 8) state = step(0);
   auto narrow = static_cast<std::uint32_t>(state);
-  for (const std::byte byte : bytes) {
-    narrow = __builtin_ia32_crc32qi(narrow, static_cast<unsigned char>(byte));
+  for (; left > 0; ++at, --left) {
+    narrow = __builtin_ia32_crc32qi(narrow, static_cast<unsigned char>(*at));
   }
   return ~narrow;
 }

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "telemetry/crc32c.h"
+#include "telemetry/event_log_records.h"
 
 namespace duly {
 namespace {
@@ -36,127 +36,124 @@ std::span<const std::byte> Bytes(const std::vector<std::uint8_t>& bytes) {
 
 }  // namespace
 
-// Decodes fields of a block. After a fault every field is 0 and ok() is false.
-struct EventLogReader::Cursor {
-  const std::uint8_t* at;
-  const std::uint8_t* end;
-  bool ok = true;
+// Takes the structs of a block one after the other. After a fault everything is 0 and ok() is
+// false.
+class EventLogReader::Cursor {
+ public:
+  explicit Cursor(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
 
-  std::size_t left() const { return static_cast<std::size_t>(end - at); }
-
-  std::uint8_t U8() {
-    if (at == end) return Fail();
-    return *at++;
-  }
-  std::uint64_t U64() {
-    std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-      const std::uint8_t byte = U8();
-      value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
-      if (byte < 0x80) {
-        // The tenth byte has room for one bit only.
-        if (shift == 63 && byte > 1) Fail();
-        return value;
-      }
+  bool ok() const { return ok_; }
+  std::size_t left() const { return bytes_.size(); }
+  // The next record's tag, without taking it; kPadding when there is no further one.
+  std::uint8_t PeekTag() const { return bytes_.empty() ? std::uint8_t{kPadding} : bytes_.front(); }
+  template <typename T>
+  T Take() {
+    T value{};
+    if (bytes_.size() < sizeof(T)) {
+      Fail();
+      return value;
     }
-    return Fail();
-  }
-  std::uint32_t U32() {
-    const std::uint64_t value = U64();
-    return value > std::numeric_limits<std::uint32_t>::max() ? Fail()
-                                                             : static_cast<std::uint32_t>(value);
-  }
-  std::uint32_t Index() { return U32() - 1; }
-  std::int64_t I64() {
-    const std::uint64_t value = U64();
-    return static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
-  }
-  Duration Nanos() { return Duration(I64()); }
-  std::uint64_t Word() {
-    if (left() < sizeof(std::uint64_t)) return Fail();
-    const auto value = Fixed<std::uint64_t>(at);
-    at += sizeof(value);
+    std::memcpy(&value, bytes_.data(), sizeof(T));
+    bytes_ = bytes_.subspan(sizeof(T));
     return value;
   }
-  RequestId Id(std::uint64_t number) {
-    RequestId id;
-    id.index = Index();
-    id.sequence = number + static_cast<std::uint64_t>(I64());
-    return id;
-  }
-  // Of things that take at least `bytes` each.
-  std::size_t Count(std::size_t bytes) {
-    const std::uint64_t count = U64();
-    return count > left() / bytes ? Fail() : static_cast<std::size_t>(count);
+  void Fail() {
+    ok_ = false;
+    bytes_ = {};
   }
 
-  std::uint8_t Fail() {
-    ok = false;
-    at = end;
-    return 0;
-  }
+ private:
+  std::span<const std::uint8_t> bytes_;
+  bool ok_ = true;
 };
 
 namespace {
 
+RequestId FromLogged(LoggedId id, std::uint64_t number) {
+  // The latest sequence up to the event's number with this low half.
+  const auto back = static_cast<std::uint32_t>(number - (id >> 32));
+  return {static_cast<std::uint32_t>(id), number - back};
+}
+
+// Each of the following that reads an event returns its time.
+
 template <typename Cursor>
-Arrival ReadArrival(Cursor& cursor) {
-  Arrival arrival;
-  const std::uint8_t flags = cursor.U8();
-  arrival.generation = cursor.U32();
-  if ((flags & kHasApplication) != 0) arrival.application = cursor.U32();
-  if ((flags & kHasShape) != 0) arrival.shape = cursor.Word();
-  if ((flags & kHasRows) != 0) arrival.rows = cursor.U32();
-  if ((flags & kHasVariants) != 0) arrival.variants = cursor.U32();
-  if ((flags & kHasSlo) != 0) arrival.slo = cursor.Nanos();
-  if ((flags & kHasTimeout) != 0) arrival.timeout = cursor.Nanos();
-  if ((flags & kHasAccuracy) != 0) {
-    arrival.min_accuracy_pct = std::bit_cast<double>(cursor.Word());
+std::int64_t TakeArrival(Cursor& cursor, std::uint64_t number, Arrival& arrival, RequestId& made) {
+  const auto record = cursor.template Take<ArrivalRecord>();
+  arrival.generation = record.generation;
+  arrival.application = record.application;
+  arrival.shape = record.shape;
+  arrival.rows = record.rows;
+  made = {record.index, number};
+  if (record.tag == kArrivalWithOptions) {
+    const auto options = cursor.template Take<ArrivalOptions>();
+    arrival.variants = options.variants;
+    arrival.slo = Duration(options.slo);
+    arrival.timeout = Duration(options.timeout);
+    arrival.min_accuracy_pct = options.min_accuracy_pct;
   }
-  return arrival;
+  return record.time;
 }
 
 template <typename Cursor>
-Finish ReadFinish(Cursor& cursor, std::uint64_t number) {
-  Finish finish;
-  const std::uint8_t how = cursor.U8();
-  if ((how & 0x0F) >= kOutcomeCount ||
-      how >> 4 > static_cast<unsigned>(RejectReason::kModelUnavailable)) {
+std::int64_t TakeBatchDone(Cursor& cursor, BatchDone& done) {
+  const auto record = cursor.template Take<BatchDoneRecord>();
+  done.batch = record.batch;
+  done.failed = record.failed != 0;
+  done.input = Duration(record.input);
+  done.infer = Duration(record.infer);
+  done.output = Duration(record.output);
+  return record.time;
+}
+
+template <typename Cursor>
+std::int64_t TakeCancel(Cursor& cursor, std::uint64_t number, RequestId& id) {
+  const auto record = cursor.template Take<CancelRecord>();
+  id = FromLogged(record.request, number);
+  return record.time;
+}
+
+template <typename Cursor>
+Finish TakeFinish(Cursor& cursor, std::uint64_t number) {
+  const auto record = cursor.template Take<FinishRecord>();
+  if (record.outcome >= kOutcomeCount ||
+      record.reason > static_cast<std::uint8_t>(RejectReason::kModelUnavailable)) {
     cursor.Fail();
-  } else {
-    finish.outcome = static_cast<Outcome>(how & 0x0F);
-    finish.reason = static_cast<RejectReason>(how >> 4);
   }
-  finish.request = cursor.Id(number);
-  finish.application = cursor.U32();
-  finish.device = cursor.Index();
-  finish.batch = cursor.Index();
-  finish.batch_position = cursor.U32();
-  finish.variant = cursor.U32();
-  finish.batch_rows = cursor.U32();
-  finish.waiting = cursor.Nanos();
-  finish.service = cursor.Nanos();
-  finish.predicted = cursor.Nanos();
-  finish.retry_after = cursor.Nanos();
+  Finish finish;
+  finish.request = FromLogged(record.request, number);
+  finish.outcome = static_cast<Outcome>(record.outcome);
+  finish.reason = static_cast<RejectReason>(record.reason);
+  finish.application = record.application;
+  finish.device = record.device;
+  finish.batch = record.batch;
+  finish.batch_position = record.batch_position;
+  finish.variant = record.variant;
+  finish.batch_rows = record.batch_rows;
+  finish.waiting = Duration(record.waiting);
+  finish.service = Duration(record.service);
+  finish.predicted = Duration(record.predicted);
+  finish.retry_after = Duration(record.retry_after);
   return finish;
 }
 
 template <typename Cursor>
-void ReadStart(Cursor& cursor, std::uint64_t number, Effects& effects) {
+void TakeStart(Cursor& cursor, std::uint64_t number, Effects& effects) {
+  const auto record = cursor.template Take<StartRecord>();
   StartBatch start;
-  start.batch = cursor.U32();
-  start.device = cursor.U32();
-  start.slot = cursor.U32();
-  start.generation = cursor.U32();
-  start.variant = cursor.U32();
-  start.rows = cursor.U32();
-  start.predicted = cursor.Nanos();
+  start.batch = record.batch;
+  start.device = record.device;
+  start.slot = record.slot;
+  start.generation = record.generation;
+  start.variant = record.variant;
+  start.rows = record.rows;
+  start.predicted = Duration(record.predicted);
   start.first_member = static_cast<std::uint32_t>(effects.members.size());
-  start.member_count = static_cast<std::uint32_t>(cursor.Count(2));
-  for (std::uint32_t i = 0; i < start.member_count; ++i) {
-    effects.members.push_back(cursor.Id(number));
-  }
+  start.member_count = record.member_count;
   effects.starts.push_back(start);
+  for (std::uint32_t i = 0; i < start.member_count && cursor.ok(); ++i) {
+    effects.members.push_back(FromLogged(cursor.template Take<LoggedId>(), number));
+  }
 }
 
 }  // namespace
@@ -206,7 +203,8 @@ Status EventLogReader::ReadHeader() {
   if (!*stream_) return fault("ends within the header");
   const auto version = Fixed<std::uint32_t>(prelude.data() + 8);
   if (version != kEventLogVersion) {
-    return fault(fmt::format("has format version {}: expected {}", version, kEventLogVersion));
+    return fault(fmt::format("has format version {}: expected {}: use the duly that recorded it",
+                             version, kEventLogVersion));
   }
   const auto length = Fixed<std::uint32_t>(prelude.data() + 12);
   if (length > kMaxHeaderBytes) {
@@ -269,115 +267,107 @@ Result<bool> EventLogReader::ReadBlock() {
         fmt::format("the checksum of its {} bytes does not match: the block is damaged", length));
   }
   block_offset_ = offset_ + kEventLogFrameBytes;
-  Cursor cursor{block_.data(), block_.data() + block_.size()};
-  const std::uint64_t number = cursor.U64();
-  const TimePoint time = FromNanos(cursor.I64());
-  if (!cursor.ok || number != number_ || time != time_) {
-    return fault(fmt::format("continues after event {} at {} ns: expected event {} at {} ns",
-                             number, ToNanos(time), number_, ToNanos(time_)));
-  }
-  position_ = static_cast<std::size_t>(cursor.at - block_.data());
+  position_ = 0;
   offset_ = block_offset_ + length;
   ++blocks_;
   return true;
 }
 
 Result<const LogRecord*> EventLogReader::Next() {
-  while (position_ == block_.size()) {
+  while (position_ == block_.size() || block_[position_] == kPadding) {
     DULY_ASSIGN_OR_RETURN(const bool more, ReadBlock());
     if (!more) return nullptr;
   }
   record_position_ = position_;
   ++records_;
   if (ended_) return Error(Fault("there is a record behind the end record"));
-  Cursor cursor{block_.data() + position_, block_.data() + block_.size()};
+  Cursor cursor(std::span<const std::uint8_t>(block_).subspan(position_));
   DULY_RETURN_IF_ERROR(ReadRecord(cursor));
-  position_ = static_cast<std::size_t>(cursor.at - block_.data());
+  position_ = block_.size() - cursor.left();
   return &record_;
 }
 
 Status EventLogReader::ReadRecord(Cursor& cursor) {
-  const std::uint8_t tag = cursor.U8();
-  const auto kind = static_cast<Tag>(tag & kTagMask);
-  if (kind == kGap) {
-    const std::uint64_t count = cursor.U64();
-    if (!cursor.ok || count == 0 || count > std::numeric_limits<std::uint64_t>::max() - number_) {
-      return Fault("the gap record makes no sense");
-    }
-    record_.kind = LogRecord::Kind::kGap;
-    record_.number = number_ + 1;
-    record_.lost = count;
-    number_ += count;
-    return Status();
+  switch (cursor.PeekTag()) {
+    case kGap:
+      return ReadGap(cursor);
+    case kEnd:
+      return ReadEnd(cursor);
+    default:
+      return ReadEvent(cursor);
   }
-  if (kind == kEnd) {
-    record_.kind = LogRecord::Kind::kEnd;
-    record_.recorded = cursor.U64();
-    record_.lost = cursor.U64();
-    ended_ = true;
-    if (!cursor.ok || record_.recorded != recorded_ || record_.lost != number_ - recorded_) {
-      return Fault(
-          fmt::format("the end record counts {} events and {} lost ones: expected {} "
-                      "and {}",
-                      record_.recorded, record_.lost, recorded_, number_ - recorded_));
-    }
-    return Status();
+}
+
+Status EventLogReader::ReadGap(Cursor& cursor) {
+  const auto gap = cursor.Take<GapRecord>();
+  if (!cursor.ok() || gap.lost == 0 ||
+      gap.lost > std::numeric_limits<std::uint64_t>::max() - number_) {
+    return Fault("the gap record makes no sense");
   }
+  record_.kind = LogRecord::Kind::kGap;
+  record_.number = number_ + 1;
+  record_.lost = gap.lost;
+  number_ += gap.lost;
+  return Status();
+}
+
+Status EventLogReader::ReadEnd(Cursor& cursor) {
+  const auto end = cursor.Take<EndRecord>();
+  record_.kind = LogRecord::Kind::kEnd;
+  record_.recorded = end.recorded;
+  record_.lost = end.lost;
+  ended_ = true;
+  if (!cursor.ok() || record_.recorded != recorded_ || record_.lost != number_ - recorded_) {
+    return Fault(fmt::format("the end record counts {} events and {} lost ones: expected {} and {}",
+                             record_.recorded, record_.lost, recorded_, number_ - recorded_));
+  }
+  return Status();
+}
+
+Status EventLogReader::ReadEvent(Cursor& cursor) {
   record_.kind = LogRecord::Kind::kEvent;
+  record_.number = ++number_;
+  record_.event = Event();
   record_.effects.Clear();
   Event& event = record_.event;
-  event = Event();
-  const TimePoint time = FromNanos(static_cast<std::int64_t>(
-      static_cast<std::uint64_t>(ToNanos(time_)) + static_cast<std::uint64_t>(cursor.I64())));
-  ++number_;
-  switch (kind) {
+  Effects& effects = record_.effects;
+  std::int64_t time = 0;
+  switch (cursor.PeekTag()) {
     case kArrival:
+    case kArrivalWithOptions:
       event.kind = Event::Kind::kArrival;
-      event.arrival = ReadArrival(cursor);
-      record_.effects.arrived = cursor.Id(number_);
+      time = TakeArrival(cursor, number_, event.arrival, effects.arrived);
       break;
     case kBatchDone:
       event.kind = Event::Kind::kBatchDone;
-      event.done.failed = (tag & kHasFailed) != 0;
-      event.done.batch = cursor.Index();
-      event.done.input = cursor.Nanos();
-      event.done.infer = cursor.Nanos();
-      event.done.output = cursor.Nanos();
-      break;
-    case kTimer:
-      event.kind = Event::Kind::kTimer;
+      time = TakeBatchDone(cursor, event.done);
       break;
     case kCancel:
       event.kind = Event::Kind::kCancel;
-      event.request = cursor.Id(number_);
+      time = TakeCancel(cursor, number_, event.request);
+      break;
+    case kTimer:
+      event.kind = Event::Kind::kTimer;
+      time = cursor.Take<PlainRecord>().time;
       break;
     case kDrain:
       event.kind = Event::Kind::kDrain;
+      time = cursor.Take<PlainRecord>().time;
       break;
     default:
-      return Fault(fmt::format("unknown kind of record {}", tag));
+      return Fault("there is no event of this kind");
   }
-  if ((tag & kHasFinishes) != 0) {
-    const std::size_t count = cursor.Count(12);
-    for (std::size_t i = 0; i < count && cursor.ok; ++i) {
-      record_.effects.finishes.push_back(ReadFinish(cursor, number_));
-    }
+  while (cursor.PeekTag() == kFinish) {
+    effects.finishes.push_back(TakeFinish(cursor, number_));
   }
-  if ((tag & kHasStarts) != 0) {
-    const std::size_t count = cursor.Count(8);
-    for (std::size_t i = 0; i < count && cursor.ok; ++i) {
-      ReadStart(cursor, number_, record_.effects);
-    }
+  while (cursor.PeekTag() == kStart) TakeStart(cursor, number_, effects);
+  if (!cursor.ok()) return Fault("a field is cut off or out of range");
+  if (recorded_ > 0 && FromNanos(time) < record_.time) {
+    return Fault(fmt::format("its time {} ns is before that of the event before, {} ns", time,
+                             ToNanos(record_.time)));
   }
-  if (!cursor.ok) return Fault("a field is cut off or out of range");
-  if (recorded_ > 0 && time < time_) {
-    return Fault(fmt::format("its time {} ns is before that of the event before, {} ns",
-                             ToNanos(time), ToNanos(time_)));
-  }
+  record_.time = FromNanos(time);
   ++recorded_;
-  time_ = time;
-  record_.number = number_;
-  record_.time = time;
   return CheckIndices();
 }
 

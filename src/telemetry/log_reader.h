@@ -60,13 +60,16 @@ class EventLogReader {
   std::string Place() const;
 
  private:
-  struct Cursor;
+  class Cursor;
 
   EventLogReader(std::unique_ptr<std::istream> stream, std::string name, std::uint64_t size);
   Status ReadHeader();
   // False: there is no further whole block.
   Result<bool> ReadBlock();
   Status ReadRecord(Cursor& cursor);
+  Status ReadGap(Cursor& cursor);
+  Status ReadEnd(Cursor& cursor);
+  Status ReadEvent(Cursor& cursor);
   Status CheckIndices() const;
   Status Fault(std::string_view what) const;
 
@@ -84,7 +87,6 @@ class EventLogReader {
 
   std::uint64_t records_ = 0;
   std::uint64_t number_ = 0;  // of the last event
-  TimePoint time_{};
   std::uint64_t recorded_ = 0;
   bool ended_ = false;
   std::optional<LogCut> cut_;

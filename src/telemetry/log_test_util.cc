@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "policy/registry.h"
+#include "telemetry/record_encoder.h"
 
 namespace duly {
 namespace {
@@ -237,19 +238,28 @@ std::vector<LogRecord> ScriptedRecords(const ScriptOptions& options) {
 std::string EncodeLog(const EventLogHeader& header, const std::vector<LogRecord>& records,
                       std::size_t block_bytes) {
   std::string log = EncodeFileHeader(header);
-  EventLogEncoder encoder;
+  RecordEncoder encoder;
+  BlockFramer framer;
+  std::vector<std::uint8_t> block;
+  const auto append = [&](std::size_t most, const auto& encode) {
+    const std::size_t before = block.size();
+    block.resize(before + most);
+    block.resize(static_cast<std::size_t>(encode(&block[before]) - block.data()));
+  };
   const auto take = [&] {
-    const std::span<const std::byte> block = encoder.TakeBlock();
+    const auto frame = framer.Frame(std::as_bytes(std::span(block)));
+    log.append(reinterpret_cast<const char*>(frame.data()), frame.size());
     log.append(reinterpret_cast<const char*>(block.data()), block.size());
+    block.clear();
   };
   for (const LogRecord& record : records) {
-    if (record.kind == LogRecord::Kind::kGap) encoder.AddGap(record.lost);
-    if (record.kind == LogRecord::Kind::kEvent) {
-      encoder.Add(record.time, record.event, DecisionsOf(record.effects));
-    }
-    if (encoder.pending_bytes() >= block_bytes) take();
+    append(RecordEncoder::MostBytes(record.effects), [&](std::uint8_t* out) {
+      if (record.kind == LogRecord::Kind::kGap) return encoder.AddGap(out, record.lost);
+      return encoder.Add(out, record.time, record.event, record.effects);
+    });
+    if (block.size() >= block_bytes) take();
   }
-  encoder.AddEnd();
+  append(RecordEncoder::kEndBytes, [&](std::uint8_t* out) { return encoder.AddEnd(out); });
   take();
   return log;
 }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -13,27 +14,28 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "engine/event_observer.h"
+#include "telemetry/byte_ring.h"
 #include "telemetry/event_log.h"
 #include "telemetry/log_sink.h"
-#include "telemetry/record_ring.h"
+#include "telemetry/record_encoder.h"
 
 namespace duly {
 
 struct RecorderOptions {
-  // Between the engine and the writer. An event with its decisions takes about 200 bytes of it.
+  // Between the engine and the writer. A request takes about 190 bytes of it.
   std::size_t ring_bytes = std::size_t{4} << 20;
-  // A block is written when it has so many bytes ...
+  // A block is written when there are so many bytes ...
   std::size_t block_bytes = std::size_t{64} << 10;
-  // ... or when its first record is about so many polls old.
+  // ... or when the writer, which looks every 10 ms, has seen so often that there are fewer.
   std::uint32_t polls_per_block = 25;
 };
 
 // Writes the event log of a running engine.
 //
-// OnEvent() copies the event and what it led to into a ring and returns: no lock, no allocation, no
-// system call. A writer thread encodes and writes. When the ring is full, events are lost: the log
-// says how many, between which. When the disk fails, that is said once in the log for people, the
-// event log ends there, and OnEvent() goes on as before.
+// OnEvent() encodes the event and what it led to into a ring and returns: no lock, no allocation,
+// no system call. A writer thread frames what is in the ring and writes it. When the ring is full,
+// events are lost: the log says how many, between which. When the disk fails, that is said once in
+// the log for people, the event log ends there, and OnEvent() goes on as before.
 //
 // Threading: OnEvent() from one thread at a time (under the node's lock), Close() from one thread
 // after the last OnEvent(), lost() from any thread.
@@ -54,23 +56,24 @@ class Recorder final : public EventObserver {
   // or success. Once; the destructor does it otherwise.
   Status Close();
 
-  // Events that are not in the log, so far.
+  // Events that did not fit into the ring, so far.
   std::uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
  private:
   Recorder(std::unique_ptr<LogSink> sink, const RecorderOptions& options);
   void Write(const std::stop_token& stop);
-  void Drain();
-  void WriteBlock();
+  void WriteBlock(std::span<const std::uint8_t> records);
 
   const RecorderOptions options_;
-  RecordRing ring_;
+  ByteRing ring_;
+  // OnEvent()'s, and Close()'s after the last event.
+  RecordEncoder encoder_;
   std::uint64_t missing_ = 0;  // events lost since the last one that went into the ring
   std::atomic<std::uint64_t> lost_ = 0;
 
   // The writer's, and Close()'s once the writer has ended.
   std::unique_ptr<LogSink> sink_;
-  EventLogEncoder encoder_;
+  BlockFramer framer_;
   Status status_;
   bool closed_ = false;
 

@@ -162,13 +162,16 @@ TEST(Recorder, WritesWhileTheRunGoesOn) {
 
 TEST(Recorder, AFullDiskEndsTheLogAndNotTheRun) {
   Disk disk;
-  std::unique_ptr<Recorder> recorder = StartOn(disk, {.block_bytes = 1024});
-  {
-    MutexLock lock(disk.mutex);
-    disk.capacity = disk.bytes.size() + 10'000;
-  }
+  std::unique_ptr<Recorder> recorder = StartOn(disk, {.polls_per_block = 1});
   const std::vector<LogRecord> records = ScriptedRecords({.requests = 1000});
-  for (const LogRecord& r : records) recorder->OnEvent(r.time, r.event, r.effects);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    recorder->OnEvent(records[i].time, records[i].event, records[i].effects);
+    if (i != 20) continue;
+    // Some of them get there before it is full.
+    MutexLock lock(disk.mutex);
+    while (disk.appends < 3) disk.changed.wait(disk.mutex);
+    disk.capacity = disk.bytes.size() + 100;
+  }
   const Status status = recorder->Close();
   EXPECT_THAT(status.message(), HasSubstr("disk full"));
   EXPECT_EQ(recorder->Close(), status);
@@ -177,7 +180,6 @@ TEST(Recorder, AFullDiskEndsTheLogAndNotTheRun) {
   EXPECT_GT(read.cut->bytes, 0U);
   EXPECT_GT(read.records.size(), 10U);
   ExpectEvents(read, records);
-  EXPECT_EQ(read.records.size() + recorder->lost(), records.size());
 }
 
 TEST(Recorder, RefusesToStartWithoutAFile) {
