@@ -56,7 +56,7 @@ tidy: ## clang-tidy over src, or over what differs from SINCE=COMMIT
 	if [ -n "$$files" ]; then run-clang-tidy -quiet -p build/dev -j $(JOBS) $$files; fi
 
 bench: build ## the benchmarks of docs/benchmarks.md
-	$(call BUILD,release) --target benches http_client echo_server_raw echo_server_beast
+	$(call BUILD,release) --target benches http_client deadline_client echo_server_raw echo_server_beast
 	python3 bench/run.py
 
 install: build ## into PREFIX (/usr/local), below DESTDIR if set

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Duly's HTTP beside two echo servers, on the same cores, in one run.
+"""Duly's HTTP beside two echo servers, on the same cores, in one run; then the deadline experiment.
 
 The echo servers are the base: one reads and writes raw sockets, the other is a bare Boost.Beast server with its
 usual string_body. Rounds go through all servers in turn, so that a slow minute of the machine meets each of them.
-Prints the table of docs/benchmarks.md; every figure lies in build/bench/http.json.
+Prints the tables of docs/benchmarks.md; every figure lies in build/bench/http.json.
 """
 
 import argparse
@@ -45,12 +45,12 @@ def echo(program, threads):
 
 
 @contextlib.contextmanager
-def duly():
+def duly(repository, *flags):
     with tempfile.TemporaryDirectory() as folder:
         ready = pathlib.Path(folder) / "ready.json"
         process = subprocess.Popen(
-            [BUILD / "duly", "serve", "--model-repository", ROOT / "bench/repository", "--http-port", "0",
-             "--metrics-port", "0", "--ready-file", ready, "--log-level", "warning"])
+            [BUILD / "duly", "serve", "--model-repository", repository, "--http-port", "0", "--metrics-port", "0",
+             "--ready-file", ready, "--log-level", "warning", *flags])
         try:
             deadline = time.monotonic() + 30
             while not ready.exists():
@@ -81,15 +81,26 @@ def measure(server, case, seconds):
     return result
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/http.json")
-    options = parser.parse_args()
+def deadlines(rounds):
+    """Four requests, 20 ms apart, that may wait 20 ms, to a model that takes 300 ms, on one slot."""
+    results = []
+    with duly(ROOT / "bench/deadlines/models", "--config", ROOT / "bench/deadlines/node.yaml") as (url, _):
+        for parameter in ("timeout", "slo_us"):
+            command = [BUILD / "bench/deadline_client", "--url", url, "--parameter", parameter, "--rounds", str(rounds)]
+            results.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout))
+    print("\n| parameter | request | status: answers | ms: median (min to max) |")
+    print("| --- | --- | --- | --- |")
+    for result in results:
+        for place, by_status in enumerate(result["requests"], 1):
+            for status, seen in by_status.items():
+                print(f"| {result['parameter']} | {place} | {status}: {seen['answers']} "
+                      f"| {seen['median_ms']:.2f} ({seen['min_ms']:.2f} to {seen['max_ms']:.2f}) |")
+    return results
 
+
+def http(options):
     results = {}
-    with echo("echo_server_raw", 2) as raw, echo("echo_server_beast", 2) as beast, duly() as ours:
+    with echo("echo_server_raw", 2) as raw, echo("echo_server_beast", 2) as beast, duly(ROOT / "bench/repository") as ours:
         servers = dict(zip(SERVERS, [raw, beast, ours]))
         for turn in range(options.rounds):
             for case in CASES:
@@ -98,8 +109,6 @@ def main():
                     results.setdefault(case[0], {}).setdefault(server, []).append(result)
                 print(f"round {turn + 1}/{options.rounds}: {case[0]}", file=sys.stderr, flush=True)
 
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"machine": platform.processor() or platform.machine(), "results": results}, indent=1))
     print("| case | server | per second: median (min to max) | p50 µs | p99 µs | CPU µs | duly / this |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for case, by_server in results.items():
@@ -112,6 +121,24 @@ def main():
             cpu = statistics.median(run["cpu_us"] for run in runs)
             ratio = "" if server == "duly" else f"{ours / rate:.2f}"
             print(f"| {case} | {server} | {rate:,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) | {p50:,.0f} | {p99:,.0f} | {cpu:,.0f} | {ratio} |")
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
+    parser.add_argument("--only", choices=("http", "deadlines"))
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/http.json")
+    options = parser.parse_args()
+
+    document = {"machine": platform.processor() or platform.machine()}
+    if options.only != "deadlines":
+        document["results"] = http(options)
+    if options.only != "http":
+        document["deadlines"] = deadlines(4 * options.rounds)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(document, indent=1))
     return 0
 
 
