@@ -127,13 +127,6 @@ Engine::Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy)
   stats_.devices.resize(devices_.size());
 }
 
-Engine::~Engine() {
-  // Intrusive sets must not outlive their members.
-  for (Queue& queue : queues_) queue.waiting.clear();
-  order_.clear();
-  drops_.clear();
-}
-
 View Engine::MakeView(TimePoint now) const {
   View view;
   view.now = now;
@@ -142,7 +135,7 @@ View Engine::MakeView(TimePoint now) const {
   view.applications = applications_;
   view.heads = heads_;
   view.queues = queues_;
-  view.order = &order_;
+  view.order = order_;
   view.max_waiting = config_.max_waiting;
   return view;
 }
@@ -174,7 +167,7 @@ void Engine::Handle(TimePoint now, const Event& event, Effects& effects) {
 }
 
 TimePoint Engine::NextTimer() const {
-  TimePoint next = drops_.empty() ? kNever : drops_.begin()->drop_at;
+  TimePoint next = drops_.empty() ? kNever : drops_.front().drop_at;
   for (const TimePoint t : ask_again_) next = std::min(next, t);
   return next;
 }
@@ -247,14 +240,14 @@ QueueIndex Engine::FindQueue(const QueueKey& key) {
 }
 
 void Engine::RefreshHead(QueueIndex index) {
-  const QueueOrder& waiting = queues_[index].waiting;
+  const RequestList<DueOrder>& waiting = queues_[index].waiting;
   QueueHead& head = heads_[index];
   head.count = static_cast<std::uint32_t>(waiting.size());
   if (waiting.empty()) {
     head.due = kNever;
     return;
   }
-  const Request& first = *waiting.begin();
+  const Request& first = waiting.front();
   head.due = first.due;
   head.sequence = first.sequence;
   head.demoted = first.demoted;
@@ -263,10 +256,10 @@ void Engine::RefreshHead(QueueIndex index) {
 void Engine::Enqueue(Request& request, QueueIndex index) {
   Queue& queue = queues_[index];
   request.queue = index;
-  queue.waiting.insert(request);
+  queue.waiting.Insert(request);
   RefreshHead(index);
-  order_.insert(request);
-  if (request.drop_at != kNever) drops_.insert(request);
+  order_.Insert(request);
+  if (request.drop_at != kNever) drops_.Insert(request);
   waiting_work_ += request.work;
   ++applications_[request.application].waiting;
   ++stats_.models[request.generation].waiting;
@@ -274,10 +267,10 @@ void Engine::Enqueue(Request& request, QueueIndex index) {
 
 void Engine::Dequeue(Request& request) {
   Queue& queue = queues_[request.queue];
-  queue.waiting.erase(queue.waiting.iterator_to(request));
+  queue.waiting.Erase(request);
   RefreshHead(request.queue);
-  order_.erase(order_.iterator_to(request));
-  if (request.drop_hook.is_linked()) drops_.erase(drops_.iterator_to(request));
+  order_.Erase(request);
+  if (request.drop_at != kNever) drops_.Erase(request);
   waiting_work_ -= request.work;
   --applications_[request.application].waiting;
   --stats_.models[request.generation].waiting;
@@ -405,8 +398,8 @@ Duration Engine::RetryAfter(TimePoint now) const {
 }
 
 void Engine::DropDue(TimePoint now, Effects& effects) {
-  while (!drops_.empty() && drops_.begin()->drop_at <= now) {
-    Request& request = *drops_.begin();
+  while (!drops_.empty() && drops_.front().drop_at <= now) {
+    Request& request = requests_[drops_.front().index];
     const bool expired = request.expiry <= now;
     Dequeue(request);
     EndWaiting(now, request, expired ? Outcome::kExpired : Outcome::kRejected,
@@ -461,7 +454,7 @@ bool Engine::DispatchOn(TimePoint now, DeviceIndex device, Effects& effects) {
       Start(now, device, decision, effects);
       continue;
     }
-    Request& first = *queues_[decision.queue].waiting.begin();
+    Request& first = requests_[queues_[decision.queue].waiting.front().index];
     DULY_CHECK(first.deadline != kNever && !first.demoted);
     if (decision.kind == Dispatch::Kind::kDemote) {
       Demote(first);
@@ -503,7 +496,7 @@ void Engine::Start(TimePoint now, DeviceIndex device_index, const Dispatch& deci
   start.first_member = static_cast<std::uint32_t>(effects.members.size());
   start.member_count = decision.count;
   for (std::uint32_t i = 0; i < decision.count; ++i) {
-    Request& request = *queue.waiting.begin();
+    Request& request = requests_[queue.waiting.front().index];
     DULY_CHECK(request.arrival <= now && now < request.expiry);
     Dequeue(request);
     request.state = RequestState::kRunning;

@@ -44,7 +44,6 @@ struct EngineConfig {
 class Engine {
  public:
   Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy);
-  ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
@@ -122,10 +121,10 @@ class Engine {
   std::vector<QueueHead> heads_;
   std::unordered_map<QueueKey, QueueIndex, QueueKeyHash> queue_index_;
   QueueIndex next_reused_ = 0;
-  WaitingOrder order_;
-  Duration waiting_work_{0};  // sum over `order_`
-  DropQueue drops_;
-  std::vector<Batch> batches_;  // slots of all devices, device by device
+  RequestList<DueOrder> order_;   // all that wait
+  Duration waiting_work_{0};      // sum over `order_`
+  RequestList<DropOrder> drops_;  // those whose wait a timer may end
+  std::vector<Batch> batches_;    // slots of all devices, device by device
   Victims victims_;
 
   TimePoint last_{};

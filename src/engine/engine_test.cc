@@ -36,7 +36,7 @@ class TestPolicy final : public DispatchPolicy {
   }
   static Dispatch RunFirst(const View& view, DeviceIndex device) {
     Dispatch decision;
-    const Request& first = *view.order->begin();
+    const Request& first = *view.order.front();
     const Generation& generation = view.generations[first.generation];
     for (std::uint32_t v = 0; v < generation.variants.size(); ++v) {
       const Placement* placement = generation.variants[v].On(device);
@@ -576,7 +576,7 @@ TEST(Engine, ManyShapesNeedFewQueues) {
   auto policy = std::make_unique<TestPolicy>();
   policy->next = [&](const View& view, DeviceIndex device) {
     most_queues = std::max(most_queues, view.heads.size());
-    most_waiting = std::max(most_waiting, view.order->size());
+    most_waiting = std::max(most_waiting, view.order.size());
     return TestPolicy::RunFirst(view, device);
   };
   VirtualDriver driver = Drive(node, std::move(policy));
@@ -789,7 +789,7 @@ TEST(EngineInvariantDeathTest, MoreRowsThanTheCap) {
   EXPECT_DEATH(DriveBroken(node, Choosing([](const View& view, DeviceIndex) {
                              Dispatch wait;
                              wait.ask_again = view.now + seconds(1);
-                             return view.order->size() < 3 ? wait : RunBatch(0, 3);
+                             return view.order.size() < 3 ? wait : RunBatch(0, 3);
                            })),
                "batch.rows <= generation.max_rows");
 }
@@ -929,8 +929,8 @@ TEST(EngineInvariantDeathTest, VictimsThatDoNotWait) {
   EXPECT_DEATH(DriveBroken(node,
                            Admitting([](const View& view, const Request& candidate,
                                         VariantMask allowed, Victims& victims) {
-                             for (int i = 0; i < 2 && !view.order->empty(); ++i) {
-                               victims.Add(*view.order->begin());
+                             for (int i = 0; i < 2 && !view.order.empty(); ++i) {
+                               victims.Add(*view.order.front());
                              }
                              return TestPolicy::Accept(candidate, allowed);
                            }),
@@ -996,8 +996,8 @@ class RandomPolicy final : public DispatchPolicy {
       admission.reason = promised ? RejectReason::kPredictedLate : RejectReason::kQueueFull;
       return admission;
     }
-    for (const Request& waiting : *view.order) {
-      if (Chance(5)) victims.Add(waiting);
+    for (const Request* waiting : view.order) {
+      if (Chance(5)) victims.Add(*waiting);
     }
     std::vector<std::uint32_t> variants;
     for (std::uint32_t v = 0; v < kMaxVariants; ++v) {
@@ -1024,7 +1024,7 @@ class RandomPolicy final : public DispatchPolicy {
     }
     decision.queue = queues[random_.Below(queues.size())];
     const Queue& queue = view.queues[decision.queue];
-    const Request& head = *queue.waiting.begin();
+    const Request& head = queue.waiting.front();
     if (head.deadline != kNever && !head.demoted && Chance(15)) {
       decision.kind = Chance(50) ? Dispatch::Kind::kReject : Dispatch::Kind::kDemote;
       return decision;
@@ -1041,8 +1041,8 @@ class RandomPolicy final : public DispatchPolicy {
       if (Chance(50)) break;
     }
     std::uint32_t rows = 0;
-    for (const Request& request : queue.waiting) {
-      rows += request.rows;
+    for (const Request* request : queue.waiting) {
+      rows += request->rows;
       if (decision.count > 0 && (rows > generation.max_rows || Chance(20))) break;
       ++decision.count;
     }

@@ -4,6 +4,11 @@
 #include "profile/profile.h"
 
 namespace duly {
+namespace {
+
+constexpr std::uint32_t kTabulatedRows = 64;
+
+}  // namespace
 
 Result<LatencyCurve> LatencyCurve::Create(std::span<const ProfilePoint> points) {
   LatencyCurve curve;
@@ -24,11 +29,18 @@ Result<LatencyCurve> LatencyCurve::Create(std::span<const ProfilePoint> points) 
     }
     curve.knots_.push_back({point.rows, mean_ns});
   }
+  for (std::uint32_t rows = 0; !curve.empty() && rows <= kTabulatedRows; ++rows) {
+    curve.means_.push_back(curve.Interpolate(rows));
+  }
   return curve;
 }
 
 Duration LatencyCurve::Mean(std::uint32_t rows) const {
-  if (knots_.empty()) return Duration(0);
+  if (rows < means_.size()) return means_[rows];
+  return knots_.empty() ? Duration(0) : Interpolate(rows);
+}
+
+Duration LatencyCurve::Interpolate(std::uint32_t rows) const {
   const Knot& first = knots_.front();
   if (rows <= first.rows || knots_.size() == 1) {
     return Duration(first.mean_ns * rows / first.rows);

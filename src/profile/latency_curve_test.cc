@@ -22,6 +22,17 @@ TEST(LatencyCurve, InterpolatesBetweenAndExtendsBeyondTheMeasuredRows) {
   EXPECT_EQ(curve.Mean(10), Duration(5500));
 }
 
+TEST(LatencyCurve, IsTheSameLineForFewAndForManyRows) {
+  const LatencyCurve curve =
+      LatencyCurve::Create(std::vector{Point(2, 300), Point(100, 10100)}).value();
+  EXPECT_EQ(curve.Mean(1), Duration(150));
+  for (std::uint32_t rows = 2; rows <= 300; ++rows) {
+    EXPECT_EQ(curve.Mean(rows), Duration(100 + 100 * static_cast<std::int64_t>(rows)));
+  }
+  EXPECT_EQ(LatencyCurve().Mean(1), Duration(0));
+  EXPECT_EQ(LatencyCurve().Mean(1000), Duration(0));
+}
+
 TEST(LatencyCurve, IsProportionalToASinglePoint) {
   EXPECT_EQ(LatencyCurve::Create(std::vector{Point(4, 400)}).value().Mean(8), Duration(800));
 }

@@ -45,9 +45,9 @@ const Request* EdfPolicy::LastOfTheGreediest(const View& view, const Request& ca
     if (places_by_weight(a, 0) > places_by_weight(greediest, 0)) greediest = a;
   }
   if (places_by_weight(candidate.application, 1) >= places_by_weight(greediest, 0)) return nullptr;
-  const auto last = std::find_if(view.order->rbegin(), view.order->rend(),
-                                 [&](const Request& r) { return r.application == greediest; });
-  return last == view.order->rend() ? nullptr : &*last;
+  const auto last = std::find_if(view.order.rbegin(), view.order.rend(),
+                                 [&](const Request* r) { return r->application == greediest; });
+  return last == view.order.rend() ? nullptr : *last;
 }
 
 bool EdfPolicy::CouldBeOnTimeAlone(const View& view, const Request& candidate,
@@ -93,11 +93,11 @@ bool EdfPolicy::MakeRoom(const View& view, const Request& candidate, Victims& vi
   for (int tries = 0; tries < kRoomTries; ++tries) {
     // The last in order that stand before the obstacle lose least.
     const std::size_t yielding_before = yielding_.size();
-    auto at = obstacle.request == &candidate
-                  ? view.order->upper_bound(candidate)
-                  : std::next(view.order->iterator_to(*obstacle.request));
-    for (Duration freed{0}; at != view.order->begin() && freed <= obstacle.late;) {
-      const Request& other = *--at;
+    auto at =
+        std::upper_bound(view.order.begin(), view.order.end(), obstacle.request,
+                         [](const Request* a, const Request* b) { return DueOrder()(*a, *b); });
+    for (Duration freed{0}; at != view.order.begin() && freed <= obstacle.late;) {
+      const Request& other = **--at;
       if (other.deadline == kNever || other.demoted || other.on_miss == OnMiss::kServeLate ||
           !shares_.Above(other.application) ||
           std::find(yielding_.begin(), yielding_.end(), &other) != yielding_.end()) {
@@ -128,7 +128,7 @@ Admission EdfPolicy::AdmitUnpromised(const View& view, const Request& candidate,
   return admission;
 }
 
-EdfMargins EdfPolicy::Margins() const { return {options_.reserve, shares_.shortest_promises()}; }
+EdfMargins EdfPolicy::Margins() const { return {options_.reserve, shares_.longest_waits()}; }
 
 Admission EdfPolicy::Admit(const View& view, const Request& candidate, GenerationIndex,
                            VariantMask allowed, Victims& victims) {
@@ -147,7 +147,7 @@ Admission EdfPolicy::Admit(const View& view, const Request& candidate, Generatio
     admission.reason = reason;
     return admission;
   };
-  if (view.order->size() >= view.max_waiting) {
+  if (view.order.size() >= view.max_waiting) {
     const Request* last = LastOfTheGreediest(view, candidate);
     if (last == nullptr) return refuse(RejectReason::kQueueFull);
     victims.Add(*last);

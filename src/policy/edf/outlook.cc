@@ -12,9 +12,9 @@ namespace {
 // more exact, and the first in a batch waits for the last.
 constexpr std::int64_t kLeastSavingPercent = 5;
 
-// How many requests of other queues are looked at while a batch grows: bounds the time of a
-// decision to about a microsecond.
-constexpr int kLookAhead = 256;
+// How many of the next requests of other queues a growing batch is careful about. What stands
+// farther behind waits for these first, and a decision must not take longer than a microsecond.
+constexpr int kLookAhead = 64;
 
 }  // namespace
 
@@ -23,8 +23,7 @@ void Outlook::Reserve(std::size_t requests, std::size_t queues) {
     gone_.resize(2 * requests);
     missed_.resize(2 * requests);
   }
-  // One more for a candidate in a queue that is not there yet.
-  if (queues_.size() < queues + 1) queues_.resize(2 * queues + 1);
+  if (queues_.size() < queues) queues_.resize(2 * queues);
 }
 
 void Outlook::Reset(const View& view, EdfMargins margins) {
@@ -34,20 +33,18 @@ void Outlook::Reset(const View& view, EdfMargins margins) {
   candidate_ = nullptr;
   ++round_;
   misses_.clear();
-  first_ = {view.order->begin(), false};
+  order_ = view.order;
   slots_.clear();
   for (DeviceIndex d = 0; d < view.devices.size(); ++d) {
     for (const Slot& slot : view.devices[d].slots) {
-      SlotState state;
+      SlotState& state = slots_.emplace_back();
       state.device = d;
       state.free_at = now_;
-      if (slot.busy) {
-        state.generation = slot.generation;
-        state.variant = slot.variant;
-        // One that is overdue ends any moment, but not now.
-        state.free_at = std::max(slot.predicted_end, now_ + Duration(1));
-      }
-      slots_.push_back(state);
+      if (!slot.busy) continue;
+      state.generation = slot.generation;
+      state.variant = slot.variant;
+      // One that is overdue ends any moment, but not now.
+      state.free_at = std::max(slot.predicted_end, now_ + Duration(1));
     }
   }
 }
@@ -55,69 +52,74 @@ void Outlook::Reset(const View& view, EdfMargins margins) {
 void Outlook::Add(const Request& candidate, VariantMask variants, double overtaking) {
   candidate_ = &candidate;
   candidate_variants_ = variants;
-  candidate_alone_ = variants != view_->queues[candidate.queue].variants;
   overtaking_ = overtaking;
-  first_.candidate = true;
+  const auto with_candidate = [&](std::span<const Request* const> order, auto& copy) {
+    const auto place =
+        std::upper_bound(order.begin(), order.end(), &candidate,
+                         [](const Request* a, const Request* b) { return DueOrder()(*a, *b); });
+    copy.assign(order.begin(), place);
+    copy.push_back(&candidate);
+    copy.insert(copy.end(), place, order.end());
+  };
+  with_candidate(view_->order, order_copy_);
+  order_ = order_copy_;
+  const Queue& queue = view_->queues[candidate.queue];
+  candidate_alone_ = variants != queue.variants;
+  with_candidate(candidate_alone_ ? std::span<const Request* const>() : queue.waiting, queue_copy_);
 }
 
-TimePoint Outlook::PromiseOf(const Request& request) const {
-  if (request.deadline == kNever || request.demoted) return kNever;
-  return request.deadline - std::min(margins_.reserve, (request.deadline - request.arrival) / 10);
-}
-
-const Request* Outlook::Take(Walk& walk) const {
-  if (walk.candidate && (walk.at == view_->order->end() || DueOrder()(*candidate_, *walk.at))) {
-    walk.candidate = false;
-    return candidate_;
+void Outlook::StartRound(const Request& request, QueueState& state) const {
+  state.round = round_;
+  if (candidate_ != nullptr &&
+      (&request == candidate_ || (!candidate_alone_ && request.queue == candidate_->queue))) {
+    state.waiting = queue_copy_;
+  } else {
+    state.waiting = view_->queues[request.queue].waiting;
   }
-  return walk.at == view_->order->end() ? nullptr : &*walk.at++;
-}
-
-std::size_t Outlook::QueueOf(const Request& request) const {
-  return &request == candidate_ && candidate_alone_ ? queues_.size() - 1 : request.queue;
 }
 
 VariantMask Outlook::VariantsOf(const Request& request) const {
   return &request == candidate_ ? candidate_variants_ : view_->heads[request.queue].variants;
 }
 
-std::uint32_t Outlook::FreeInstances(const Placement& placement, GenerationIndex generation,
-                                     std::uint32_t variant, TimePoint t) const {
-  std::uint32_t running = 0;
+bool Outlook::HasInstances(const Placement& placement, const Request& head, std::uint32_t variant,
+                           TimePoint t, std::uint32_t runs) const {
+  if (placement.instances >= view_->devices[placement.device].slots.size()) return true;
   for (const SlotState& slot : slots_) {
-    running += slot.device == placement.device && slot.generation == generation &&
-               slot.variant == variant && !slot.FreeAt(t);
+    runs += slot.device == placement.device && slot.generation == head.generation &&
+            slot.variant == variant && !slot.FreeAt(t);
   }
-  return placement.instances - std::min(placement.instances, running);
+  return runs <= placement.instances;
 }
 
 bool Outlook::Choose(const Request& head, TimePoint t, DeviceIndex device, EdfStep& step) const {
   const Generation& generation = view_->generations[head.generation];
   const TimePoint promise = PromiseOf(head);
-  bool startable = false;
   ForEachVariant(VariantsOf(head), [&](std::uint32_t v) {
     const Variant& variant = generation.variants[v];
     const Placement* placement = variant.On(device);
-    if (placement == nullptr || FreeInstances(*placement, head.generation, v, t) == 0) return;
+    if (placement == nullptr || !HasInstances(*placement, head, v, t, 1)) return;
     const Duration mean = placement->service.Mean(head.rows);
-    if (t + mean > promise) {
+    if (t + mean <= promise) {
+      // The most accurate of those that are in time.
+      if (step.kind == EdfStep::Kind::kRun &&
+          variant.accuracy_pct <= generation.variants[step.variant].accuracy_pct) {
+        return;
+      }
+      step.kind = EdfStep::Kind::kRun;
+    } else {
       // The fastest tells by how much the promise is missed.
-      if (step.kind != EdfStep::Kind::kRun && (!startable || mean < step.mean)) step.mean = mean;
-      startable = true;
-      return;
+      if (step.kind == EdfStep::Kind::kRun ||
+          (step.kind == EdfStep::Kind::kMiss && mean >= step.mean)) {
+        return;
+      }
+      step.kind = EdfStep::Kind::kMiss;
     }
-    startable = true;
-    if (step.kind == EdfStep::Kind::kRun &&
-        variant.accuracy_pct <= generation.variants[step.variant].accuracy_pct) {
-      return;
-    }
-    step.kind = EdfStep::Kind::kRun;
     step.variant = v;
     step.service = &placement->service;
     step.mean = mean;
   });
-  if (startable && step.kind != EdfStep::Kind::kRun) step.kind = EdfStep::Kind::kMiss;
-  return startable;
+  return step.kind != EdfStep::Kind::kNothing;
 }
 
 bool Outlook::AnotherDeviceCan(const Request& head, TimePoint t, DeviceIndex device) const {
@@ -137,65 +139,74 @@ bool Outlook::AnotherDeviceCan(const Request& head, TimePoint t, DeviceIndex dev
   return can;
 }
 
-EdfStep Outlook::NextButNot(const EdfStep& step, DeviceIndex device) {
-  queues_[QueueOf(*step.head)].passed_over = asked_;
-  return Decide(now_, device);
-}
-
-// Whether one in five such services or more would end after the promise: one mean deviation is left
-// for them.
+// Whether such a service ends after the promise about one time in five: one mean deviation is left
+// for it.
 bool Outlook::IsDoubtful(const EdfStep& step, TimePoint t) const {
   const Duration deviation = (step.service->Safe(step.head->rows) - step.mean) / 2;
   return t + step.mean + deviation > PromiseOf(*step.head);
 }
 
+EdfStep Outlook::Next(DeviceIndex device) {
+  ++ask_;
+  return Decide(now_, device);
+}
+
+EdfStep Outlook::NextButNot(const EdfStep& step, DeviceIndex device) {
+  StateOf(*step.head).passed_over = ask_;
+  return Decide(now_, device);
+}
+
 EdfStep Outlook::Decide(TimePoint t, DeviceIndex device) {
-  Walk walk = first_;
+  EdfStep step;
   EdfStep doubtful;
-  Walk behind_doubtful;
-  while (const Request* request = Take(walk)) {
-    QueueState& queue = queues_[QueueOf(*request)];
-    if (Gone(*request) || queue.passed_over == asked_) continue;
-    EdfStep step;
+  std::size_t behind_doubtful = 0;
+  SkipGone(order_);
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    const Request* request = order_[i];
+    if (Gone(*request)) continue;
+    QueueState& queue = StateOf(*request);
+    if (queue.passed_over == ask_) continue;
+    step.kind = EdfStep::Kind::kNothing;
     step.head = request;
     if (request->expiry <= t) {
+      step.mean = Duration(0);
       step.kind = EdfStep::Kind::kMiss;
       return step;
     }
-    if (!Choose(*request, t, device, step) ||
-        (step.kind == EdfStep::Kind::kMiss && AnotherDeviceCan(*request, t, device))) {
-      queue.passed_over = asked_;
-      continue;
-    }
-    if (step.kind == EdfStep::Kind::kMiss) return step;
-    if (IsDoubtful(step, t)) {
+    if (!Choose(*request, t, device, step)) {
+      queue.passed_over = ask_;
+    } else if (step.kind == EdfStep::Kind::kMiss) {
+      if (!AnotherDeviceCan(*request, t, device)) return step;
+      queue.passed_over = ask_;
+    } else if (IsDoubtful(step, t)) {
+      // Only if nothing else wants the slot that is surer to use it well.
       if (doubtful.kind == EdfStep::Kind::kNothing) {
         doubtful = step;
-        behind_doubtful = walk;
+        behind_doubtful = i + 1;
       }
-      queue.passed_over = asked_;
-      continue;
+      queue.passed_over = ask_;
+    } else {
+      Grow(order_.subspan(i + 1), t, device, step);
+      return step;
     }
-    Grow(walk, t, device, step);
-    return step;
   }
-  if (doubtful.kind == EdfStep::Kind::kRun) Grow(behind_doubtful, t, device, doubtful);
+  if (doubtful.kind == EdfStep::Kind::kRun) {
+    Grow(order_.subspan(behind_doubtful), t, device, doubtful);
+  }
   return doubtful;
 }
 
-void Outlook::Grow(Walk walk, TimePoint t, DeviceIndex device, EdfStep& step) {
+void Outlook::Grow(Waiting others, TimePoint t, DeviceIndex device, EdfStep& step) {
+  const Request& head = *step.head;
   step.count = 1;
-  step.rows = step.head->rows;
-  step.tightest = PromiseOf(*step.head);
-  members_.assign(1, step.head);
-  const std::size_t queue = QueueOf(*step.head);
-  const Generation& generation = view_->generations[step.head->generation];
+  step.rows = head.rows;
+  step.tightest = PromiseOf(head);
+  members_.assign(1, &head);
+  const Generation& generation = view_->generations[head.generation];
   if (step.rows >= generation.max_rows) return;
   step.has_room = true;
-  std::uint32_t left = queue < view_->heads.size() ? view_->heads[queue].count : 0;
-  if (queues_[queue].taken_round == round_) left -= queues_[queue].taken;
-  if (candidate_ != nullptr && !Gone(*candidate_) && QueueOf(*candidate_) == queue) ++left;
-  if (--left == 0) return;
+  Waiting& queue = StateOf(head).waiting;
+  SkipGone(queue);
 
   // A free slot beside takes the next one sooner.
   std::int64_t slots = 0;
@@ -212,73 +223,58 @@ void Outlook::Grow(Walk walk, TimePoint t, DeviceIndex device, EdfStep& step) {
   }
   if (free_slots > 1) {
     const Placement& placement = *generation.variants[step.variant].On(device);
-    if (FreeInstances(placement, step.head->generation, step.variant, t) > 1) return;
+    if (HasInstances(placement, head, step.variant, t, 2)) return;
     other_free = t;
   }
 
-  // The batch must end by `limit`, so that all others keep the promise that they can keep now:
-  // in order, on the other slots if these come in time, else behind this batch.
+  // The batch must end by `limit`, so that the others keep the promises that they can keep now: in
+  // order, on the other slots where these come in time, else behind this batch.
   TimePoint limit = kNever;
-  if (device < margins_.shortest_promises.size()) {
-    const TimePoint longest = SaturatingAdd(t, margins_.shortest_promises[device]);
+  if (device < margins_.longest_waits.size()) {
+    const TimePoint longest = SaturatingAdd(t, margins_.longest_waits[device]);
     if (other_free > longest) limit = longest;
   }
   Duration behind{0};
   Duration beside{0};
-  for (int looked = 0; looked < kLookAhead && t + step.mean < limit;) {
-    const Request* request = Take(walk);
-    if (request == nullptr) return;
+  int looked = 0;
+  auto other = others.begin();
+  // The head is the first of its queue.
+  for (const Request* request : queue.subspan(1)) {
     if (Gone(*request)) continue;
-    const TimePoint promise = PromiseOf(*request);
-    if (QueueOf(*request) != queue) {
+    for (; looked < kLookAhead && *other != request; ++other) {
+      if (Gone(**other) || ((*other)->queue == head.queue && !IsAlone(**other))) continue;
       ++looked;
-      if (slots > 1 && other_free + beside / (slots - 1) + request->work <= promise) {
-        beside += request->work;
-      } else if (t + step.mean + behind + request->work <= promise) {
-        behind += request->work;
+      const TimePoint promise = PromiseOf(**other);
+      const Duration work = (*other)->work;
+      if (slots > 1 && other_free + beside / (slots - 1) + work <= promise) {
+        beside += work;
+      } else if (t + step.mean + behind + work <= promise) {
+        behind += work;
         if (promise != kNever) limit = std::min(limit, promise - behind);
       }
-      continue;
     }
     step.has_room = false;
     if (step.rows + request->rows > generation.max_rows) return;
     const Duration grown = step.service->Mean(step.rows + request->rows);
     const Duration apart = step.mean + step.service->Mean(request->rows);
     if (apart - grown < apart * kLeastSavingPercent / 100) return;
-    const TimePoint tightest = std::min(step.tightest, promise);
-    if (t + grown > tightest || t + grown > limit) return;
+    const TimePoint tightest = std::min(step.tightest, PromiseOf(*request));
+    if (t + grown > std::min(tightest, limit)) return;
     step.tightest = tightest;
     step.mean = grown;
     step.rows += request->rows;
     ++step.count;
     members_.push_back(request);
     step.has_room = step.rows < generation.max_rows;
-    if (--left == 0) return;
   }
-  step.has_room = false;
-}
-
-void Outlook::Leave(const Request& request) {
-  gone_[request.index] = round_;
-  QueueState& queue = queues_[QueueOf(request)];
-  if (queue.taken_round != round_) {
-    queue.taken_round = round_;
-    queue.taken = 0;
-  }
-  ++queue.taken;
 }
 
 bool Outlook::AnythingPromised() {
-  for (;;) {
-    Walk walk = first_;
-    const Request* request = Take(walk);
-    if (request == nullptr || request->demoted) return false;
-    if (!Gone(*request)) return true;
-    first_ = walk;
-  }
+  SkipGone(order_);
+  return !order_.empty() && !order_.front()->demoted;
 }
 
-// Until one of those that run now frees something.
+// Until one of those that run then frees something.
 void Outlook::PutOff(SlotState& slot) const {
   TimePoint next = kNever;
   for (const SlotState& other : slots_) {
@@ -296,14 +292,14 @@ Outlook::Prediction Outlook::RunForward() {
         [](const SlotState& a, const SlotState& b) { return a.free_at < b.free_at; });
     const TimePoint t = slot.free_at;
     if (t == kNever) break;
-    ++asked_;
+    ++ask_;
     const EdfStep step = Decide(t, slot.device);
     if (step.kind == EdfStep::Kind::kNothing) {
       PutOff(slot);
       continue;
     }
     if (step.kind == EdfStep::Kind::kMiss) {
-      Leave(*step.head);
+      Remove(step.head->index);
       const TimePoint promise = PromiseOf(*step.head);
       if (promise == kNever) continue;
       const Duration late = std::max(t + step.mean - promise, t - step.head->expiry);
@@ -319,16 +315,16 @@ Outlook::Prediction Outlook::RunForward() {
     slot.generation = step.head->generation;
     slot.variant = step.variant;
     for (const Request* member : members_) {
-      Leave(*member);
+      Remove(member->index);
       if (member != candidate_) continue;
-      // Overtaking stretches the wait, as a queue's behind one of higher priority (Cobham 1954).
+      // Overtaking stretches the wait, as in a queue behind one of higher priority (Cobham 1954).
       const Duration wait(
           static_cast<std::int64_t>(static_cast<double>((t - now_).count()) / (1 - overtaking_)));
-      prediction.late = now_ + wait + step.mean - PromiseOf(*candidate_);
+      prediction.late = now_ + wait + step.mean - PromiseOf(*member);
       prediction.on_time = prediction.late <= Duration(0);
       prediction.device = slot.device;
-      prediction.service = step.mean;
       prediction.response = slot.free_at - now_;
+      prediction.service = step.mean;
       prediction.work =
           step.mean -
           (step.rows > member->rows ? step.service->Mean(step.rows - member->rows) : Duration(0));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -13,9 +14,9 @@ namespace duly {
 struct EdfMargins {
   // At the end of each promise, for the way of the answer; at most a tenth of the promise.
   Duration reserve{0};
-  // By device: the shortest promise that is active there. A request that arrives behind the start
-  // of a batch waits for it and may take as long again, so no batch grows beyond half of this.
-  std::span<const Duration> shortest_promises;
+  // By device: how long a request that arrives there behind the start of a batch can wait for the
+  // end of it. No batch grows beyond. Empty: no bound.
+  std::span<const Duration> longest_waits;
 };
 
 // What a slot of a device does next.
@@ -38,7 +39,7 @@ struct EdfStep {
 
 // The node as it is and, run forward by the dispatch rule, as it will be if nothing more arrives
 // and every batch takes its mean service time. One rule for both, so that admission foresees what
-// dispatch does.
+// dispatch does. README.md states the rule.
 //
 // Valid while the view of the last Reset is. Allocates only while its vectors grow to the size of
 // the node.
@@ -49,31 +50,29 @@ class Outlook {
 
   // The node as it is now.
   void Reset(const View& view, EdfMargins margins);
-  // One more waits, for these variants. It is not part of the view's order. `overtaking` is the
-  // share of the device's time, below 1, that requests yet to come will take before it.
+  // Before anything is asked: one more waits, for these variants. It is not part of the view's
+  // order. `overtaking` is the part of the device's time, below 1, that requests yet to come will
+  // take before it.
   void Add(const Request& candidate, VariantMask variants, double overtaking);
   // This one waits no longer.
   void Remove(std::uint32_t request) { gone_[request] = round_; }
 
   // The dispatch rule: what a free slot of the device does now.
-  EdfStep Next(DeviceIndex device) {
-    ++asked_;
-    return Decide(now_, device);
-  }
+  EdfStep Next(DeviceIndex device);
   // Asks again without the step's queue.
   EdfStep NextButNot(const EdfStep& step, DeviceIndex device);
 
   // How the one that was added will fare.
   struct Prediction {
-    bool on_time = false;           // its promise holds
-    Duration late{0};               // by how much it does not
+    bool on_time = false;
+    Duration late{0};               // by how much it misses its promise
     DeviceIndex device = kNoIndex;  // where it runs; kNoIndex: it never will
     Duration response{0};
     Duration service{0};  // of its batch
     Duration work{0};     // by how much its batch takes longer because of it
   };
-  // Runs forward until nothing waits that has a promise, or until the promise of the one that was
-  // added is known to fail.
+  // Runs forward until nothing waits that has a promise, or until it is known that the one that was
+  // added misses its own.
   Prediction RunForward();
 
   struct Miss {
@@ -85,7 +84,11 @@ class Outlook {
   bool Missed(std::uint32_t request) const { return missed_[request] == round_; }
 
   // The instant by which the engine must be done so that the promise is kept at the client.
-  TimePoint PromiseOf(const Request& request) const;
+  TimePoint PromiseOf(const Request& request) const {
+    if (request.deadline == kNever || request.demoted) return kNever;
+    const Duration promise = request.deadline - request.arrival;
+    return request.deadline - std::min(margins_.reserve, promise / 10);
+  }
 
  private:
   struct SlotState {
@@ -96,53 +99,62 @@ class Outlook {
     TimePoint free_at{};
     bool FreeAt(TimePoint t) const { return generation == kNoIndex || free_at <= t; }
   };
+  // In order; what is gone may still be there.
+  using Waiting = std::span<const Request* const>;
   struct QueueState {
-    std::uint64_t taken_round = 0;
-    std::uint32_t taken = 0;  // requests that are gone, if taken_round is this round
-    std::uint64_t passed_over = 0;
-  };
-  // Walks what waits in order, the candidate in its place.
-  struct Walk {
-    WaitingOrder::const_iterator at;
-    bool candidate = false;  // is still to come
+    std::uint64_t round = 0;  // in which `waiting` was set
+    Waiting waiting;
+    std::uint64_t passed_over = 0;  // the last ask in which it was
   };
 
-  const Request* Take(Walk& walk) const;
+  void SkipGone(Waiting& waiting) const {
+    while (!waiting.empty() && Gone(*waiting.front())) waiting = waiting.subspan(1);
+  }
   bool Gone(const Request& request) const { return gone_[request.index] == round_; }
-  std::size_t QueueOf(const Request& request) const;
+  bool IsAlone(const Request& request) const { return &request == candidate_ && candidate_alone_; }
+  QueueState& StateOf(const Request& request) {
+    QueueState& state = IsAlone(request) ? alone_ : queues_[request.queue];
+    if (state.round != round_) StartRound(request, state);
+    return state;
+  }
+  void StartRound(const Request& request, QueueState& state) const;
   VariantMask VariantsOf(const Request& request) const;
+
   EdfStep Decide(TimePoint t, DeviceIndex device);
   // Chooses the variant for the head; false when the device cannot run it now.
   bool Choose(const Request& head, TimePoint t, DeviceIndex device, EdfStep& step) const;
-  // Instances of the variant on the placement's device that run nothing.
-  std::uint32_t FreeInstances(const Placement& placement, GenerationIndex generation,
-                              std::uint32_t variant, TimePoint t) const;
-  bool IsDoubtful(const EdfStep& step, TimePoint t) const;
+  // Whether so many runs of the variant may start at `t`, as far as its instances go.
+  bool HasInstances(const Placement& placement, const Request& head, std::uint32_t variant,
+                    TimePoint t, std::uint32_t runs) const;
   bool AnotherDeviceCan(const Request& head, TimePoint t, DeviceIndex device) const;
-  // Adds to the batch of the head what may join it.
-  void Grow(Walk walk, TimePoint t, DeviceIndex device, EdfStep& step);
-  void Leave(const Request& request);
+  bool IsDoubtful(const EdfStep& step, TimePoint t) const;
+  // Adds to the batch of the head what may join it. `others`: what stands behind the head.
+  void Grow(Waiting others, TimePoint t, DeviceIndex device, EdfStep& step);
+
   bool AnythingPromised();
   void PutOff(SlotState& slot) const;
 
   const View* view_ = nullptr;
   EdfMargins margins_;
   TimePoint now_{};
+  Waiting order_;  // all
   const Request* candidate_ = nullptr;
   VariantMask candidate_variants_ = 0;
-  bool candidate_alone_ = false;  // in a queue of its own, for fewer variants
+  bool candidate_alone_ = false;  // in a queue of its own, because of its variants
   double overtaking_ = 0;
+  std::vector<const Request*> order_copy_;  // with the candidate
+  std::vector<const Request*> queue_copy_;
 
   std::vector<SlotState> slots_;
-  std::vector<const Request*> members_;  // of the last step
+  std::vector<const Request*> members_;  // of the last step that runs something
   std::vector<Miss> misses_;
   // By request index: the round in which it is gone, or misses its promise.
   std::vector<std::uint64_t> gone_;
   std::vector<std::uint64_t> missed_;
-  std::vector<QueueState> queues_;
-  std::uint64_t round_ = 0;  // of Reset
-  std::uint64_t asked_ = 0;  // of Decide
-  Walk first_;               // nothing before it waits
+  std::vector<QueueState> queues_;  // by QueueIndex
+  QueueState alone_;                // of the candidate's own queue
+  std::uint64_t round_ = 0;         // of Reset
+  std::uint64_t ask_ = 0;           // of Decide
 };
 
 }  // namespace duly

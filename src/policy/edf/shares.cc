@@ -38,7 +38,7 @@ void Shares::Refresh(const View& view) {
   refreshed_ = view.now;
   active_.clear();
   active_weight_ = 0;
-  shortest_promises_.assign(view.devices.size(), Duration::max());
+  longest_waits_.assign(view.devices.size(), Duration::max());
   double given = 0;
   bool anyone_wants = false;
   for (ApplicationIndex a = 0; a < accounts_.size(); ++a) {
@@ -46,8 +46,8 @@ void Shares::Refresh(const View& view) {
     account.above = account.below = account.content = false;
     if (!Lately(view.now, account.last_sent)) continue;
     active_.push_back(a);
-    Duration& shortest = shortest_promises_[account.device];
-    shortest = std::min(shortest, account.promise - account.service);
+    Duration& longest_wait = longest_waits_[account.device];
+    longest_wait = std::min(longest_wait, account.promise - account.service);
     active_weight_ += view.applications[a].weight;
     account.got = static_cast<double>(view.applications[a].on_time.Value(view.now).count());
     account.entitled = account.got;

@@ -40,8 +40,9 @@ class Shares {
   // and Buttazzo 1994).
   TimePoint ServerDeadline(const View& view, ApplicationIndex application, Duration work);
 
-  // By device: the shortest promise that is active there; Duration::max() if there is none.
-  std::span<const Duration> shortest_promises() const { return shortest_promises_; }
+  // By device: the least promise less its service of what is active there; Duration::max() if
+  // nothing is.
+  std::span<const Duration> longest_waits() const { return longest_waits_; }
 
  private:
   struct Account {
@@ -63,7 +64,7 @@ class Shares {
   std::vector<Account> accounts_;         // by ApplicationIndex
   std::vector<ApplicationIndex> active_;  // sent something lately
   double active_weight_ = 0;
-  std::vector<Duration> shortest_promises_;
+  std::vector<Duration> longest_waits_;
   TimePoint refreshed_ = TimePoint::min();
 };
 

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The node as a dispatch policy sees it. The engine owns and changes all of it; a policy reads it
-// during a call and keeps no reference to it. Everything is held in arrays and intrusive
-// containers, so that a decision allocates nothing.
+// during a call and keeps no reference to it. Everything is held in arrays, so that a decision
+// allocates nothing.
 #pragma once
 
-#include <boost/intrusive/set.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "base/time.h"
 #include "model/model_spec.h"
 #include "model/outcome.h"
@@ -77,34 +78,28 @@ enum class RequestState : std::uint8_t { kFree, kWaiting, kRunning };
 
 // One request that waits or runs.
 struct Request {
-  using Hook =
-      boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
-
+  // What orders and predictions read comes first, so that it lies together.
+  // What it is ordered by: the deadline; for patience alone the expiry plus the predicted service;
+  // without either the arrival plus the policy's best-effort target, or what admission said. Under
+  // arrival order: the arrival.
+  TimePoint due = kNever;
   std::uint64_t sequence = 0;  // number of its arrival event; breaks every tie
-  std::uint32_t index = 0;     // of this record in the engine's pool
-  RequestState state = RequestState::kFree;
   TimePoint arrival{};
   TimePoint deadline = kNever;  // promise: the answer is on time until then
   TimePoint expiry = kNever;    // patience: it starts before then or not at all
-  // What the queue is ordered by: the deadline; for patience alone the expiry plus the predicted
-  // service; without either the arrival plus the policy's best-effort target. Under arrival order:
-  // the arrival.
-  TimePoint due = kNever;
-  bool demoted = false;  // cannot be on time any more and is served after those that can
-  bool cancelled = false;
-  std::uint32_t rows = 1;
+  Duration work{0};             // device time that it is expected to take
+  std::uint32_t index = 0;      // of this record in the engine's pool
   QueueIndex queue = kNoIndex;
+  GenerationIndex generation = 0;
+  std::uint32_t rows = 1;
   // While waiting the most accurate that it may still get, then the one that runs it.
   std::uint32_t variant = 0;
-  GenerationIndex generation = 0;
-  OnMiss on_miss = OnMiss::kRefuse;
   ApplicationIndex application = 0;
+  RequestState state = RequestState::kFree;
+  OnMiss on_miss = OnMiss::kRefuse;
+  bool demoted = false;  // cannot be on time any more and is served after those that can
+  bool cancelled = false;
 
-  Hook queue_hook;
-  Hook waiting_hook;
-  Hook drop_hook;
-
-  Duration work{0};            // device time that it is expected to take
   Duration predicted{0};       // response time as predicted at admission; 0 when it was not
   TimePoint drop_at = kNever;  // when a timer ends its wait: expiry, or the deadline of the refused
   TimePoint started{};
@@ -126,14 +121,32 @@ struct DropOrder {
   }
 };
 
-template <Request::Hook Request::*hook, typename Order>
-using RequestSet =
-    boost::intrusive::set<Request, boost::intrusive::member_hook<Request, Request::Hook, hook>,
-                          boost::intrusive::compare<Order>,
-                          boost::intrusive::constant_time_size<true>>;
-using QueueOrder = RequestSet<&Request::queue_hook, DueOrder>;
-using WaitingOrder = RequestSet<&Request::waiting_hook, DueOrder>;
-using DropQueue = RequestSet<&Request::drop_hook, DropOrder>;
+// Requests in order. Contiguous, because policies walk it again and again.
+template <typename Order>
+class RequestList {
+ public:
+  void Insert(const Request& request) { requests_.insert(PlaceOf(request), &request); }
+  // What it is ordered by must not have changed since.
+  void Erase(const Request& request) {
+    const auto place = PlaceOf(request);
+    DULY_CHECK(place != requests_.end() && *place == &request);
+    requests_.erase(place);
+  }
+
+  bool empty() const { return requests_.empty(); }
+  std::size_t size() const { return requests_.size(); }
+  const Request& front() const { return *requests_.front(); }
+  auto begin() const { return requests_.begin(); }
+  auto end() const { return requests_.end(); }
+
+ private:
+  auto PlaceOf(const Request& request) {
+    return std::lower_bound(requests_.begin(), requests_.end(), &request,
+                            [](const Request* a, const Request* b) { return Order()(*a, *b); });
+  }
+
+  std::vector<const Request*> requests_;
+};
 
 // What stands in one queue may share a batch: same generation, same shape apart from rows, same
 // allowed variants.
@@ -141,7 +154,7 @@ struct Queue {
   GenerationIndex generation = 0;
   std::uint64_t shape = 0;  // signature of all dimensions but rows
   VariantMask variants = 0;
-  QueueOrder waiting;
+  RequestList<DueOrder> waiting;
 };
 
 // The head of each queue, packed, so that a policy scans a thousand of them within a microsecond or
@@ -176,10 +189,10 @@ struct View {
   std::span<const Device> devices;
   std::span<const Generation> generations;
   std::span<const Application> applications;
-  std::span<const QueueHead> heads;     // by QueueIndex
-  std::span<const Queue> queues;        // by QueueIndex
-  const WaitingOrder* order = nullptr;  // all waiting requests
-  std::uint32_t max_waiting = 0;        // bound of requests in all queues
+  std::span<const QueueHead> heads;       // by QueueIndex
+  std::span<const Queue> queues;          // by QueueIndex
+  std::span<const Request* const> order;  // all waiting requests, by DueOrder
+  std::uint32_t max_waiting = 0;          // bound of requests in all queues
 };
 
 }  // namespace duly

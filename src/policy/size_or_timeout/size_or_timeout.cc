@@ -46,12 +46,12 @@ SizeOrTimeoutPolicy::Ready SizeOrTimeoutPolicy::ReadyOf(const View& view,
   std::uint32_t count = 0;
   std::uint32_t preferred_count = 0;
   bool full = false;
-  for (const Request& request : queue.waiting) {
-    if (count > 0 && rows + request.rows > generation.max_rows) {
+  for (const Request* request : queue.waiting) {
+    if (count > 0 && rows + request->rows > generation.max_rows) {
       full = true;
       break;
     }
-    rows += request.rows;
+    rows += request->rows;
     ++count;
     if (std::find(preferred.begin(), preferred.end(), rows) != preferred.end()) {
       preferred_count = count;
@@ -61,7 +61,7 @@ SizeOrTimeoutPolicy::Ready SizeOrTimeoutPolicy::ReadyOf(const View& view,
       break;
     }
   }
-  const TimePoint due = SaturatingAdd(queue.waiting.begin()->arrival, delay);
+  const TimePoint due = SaturatingAdd(queue.waiting.front().arrival, delay);
   if (preferred_count > 0) {
     ready.count = preferred_count;
   } else if (full || due <= view.now) {
