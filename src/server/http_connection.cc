@@ -24,6 +24,9 @@ constexpr std::size_t kFirstChunkedBytes = std::size_t{64} << 10;
 constexpr std::size_t kLargeJsonBytes = std::size_t{256} << 10;
 constexpr std::size_t kLargeJsonData = std::size_t{64} << 10;
 
+// How every answer begins.
+constexpr std::string_view kProtocol = "HTTP/1.1 ";
+
 // What a gathering write takes; the vector behind it stays where it is.
 class OutputView {
  public:
@@ -118,7 +121,8 @@ void HttpConnection::Close() {
 void HttpConnection::Leave() { thread_.Remove(shared_from_this()); }
 
 void HttpConnection::StartRead() {
-  if (reading_ || peer_gone_ || phase_ == Phase::kClosed) return;
+  if (reading_ || phase_ == Phase::kClosed) return;
+  if (peer_finished_) return OnPeerFinished();
   asio::mutable_buffer target;
   if (phase_ == Phase::kBody) {
     const std::span<std::byte> free = body_.unfilled();
@@ -151,7 +155,11 @@ void HttpConnection::OnRead(const boost::system::error_code& error, std::size_t 
     if (socket_.available(unknown) == 0 || unknown) return Close();
     return StartRead();
   }
-  if (error) return OnPeerGone(error == asio::error::eof);
+  if (error == asio::error::eof) {
+    peer_finished_ = true;
+    return Advance();
+  }
+  if (error) return Close();
   if (read_into_ == ReadInto::kBody) {
     body_.Fill(bytes);
   } else if (phase_ == Phase::kLinger) {
@@ -166,9 +174,8 @@ void HttpConnection::OnRead(const boost::system::error_code& error, std::size_t 
   Advance();
 }
 
-void HttpConnection::OnPeerGone(bool orderly) {
-  peer_gone_ = true;
-  if (!orderly) return Close();
+// What the phase waits for will not come.
+void HttpConnection::OnPeerFinished() {
   switch (phase_) {
     case Phase::kHead:
       if (input().empty()) return Close();
@@ -177,17 +184,27 @@ void HttpConnection::OnPeerGone(bool orderly) {
     case Phase::kChunks:
       return Refuse({400, "the connection ended within the request's body"});
     case Phase::kExecuting:
-      // A client may close its sending side only; it is told what became of its request.
-      close_after_ = true;
-      if (in_node_) shared_.routes.node().Cancel(request_);
-      return;
+      return WatchForReset();
     case Phase::kWriting:
-      close_after_ = true;
       return;
     case Phase::kLinger:
     case Phase::kClosed:
       return Close();
   }
+}
+
+// While the request is in the node: a client that is gone gets it cancelled.
+void HttpConnection::WatchForReset() {
+  if (sent_ahead_ == 0) {
+    boost::system::error_code error;
+    sent_ahead_ = socket_.write_some(asio::buffer(kProtocol), error);
+    if (error && error != asio::error::would_block) return Close();
+  }
+  if (std::exchange(watching_, true)) return;
+  socket_.async_wait(TcpSocket::wait_error,
+                     [self = shared_from_this()](const boost::system::error_code& stopped) {
+                       if (!stopped) self->Close();
+                     });
 }
 
 void HttpConnection::Advance() {
@@ -359,7 +376,6 @@ void HttpConnection::DispatchInfer() {
     asio::post(self->thread_.context(), [self, call = std::move(call)]() mutable {
       self->parsing_ = false;
       if (self->phase_ == Phase::kClosed) return self->Leave();
-      if (self->peer_gone_) return self->Close();
       self->Submit(std::move(*call));
       self->Advance();
     });
@@ -424,12 +440,13 @@ void HttpConnection::Refuse(const HttpFault& fault) {
 void HttpConnection::Reply(HttpReply reply) {
   reply_ = std::move(reply);
   format_.model.reset();
-  if (shared_.leaving.load(std::memory_order_relaxed)) close_after_ = true;
+  const bool is_last = peer_finished_ && input().empty();
+  if (is_last || shared_.leaving.load(std::memory_order_relaxed)) close_after_ = true;
   std::size_t binary_bytes = 0;
   for (const std::span<const std::byte>& part : reply_.binary) binary_bytes += part.size();
 
   std::string& head = head_text_;
-  head = "HTTP/1.1 ";
+  head = kProtocol;
   AppendNumber(head, reply_.code);
   head += ' ';
   head += HttpReason(reply_.code);
@@ -458,7 +475,8 @@ void HttpConnection::Reply(HttpReply reply) {
 
   output_.clear();
   output_next_ = 0;
-  output_.emplace_back(head.data(), head.size());
+  const std::string_view rest = std::string_view(head).substr(std::exchange(sent_ahead_, 0));
+  output_.emplace_back(rest.data(), rest.size());
   if (head_.method != HttpMethod::kHead) {
     output_.emplace_back(reply_.body.data(), reply_.body.size());
     for (const std::span<const std::byte>& part : reply_.binary) {
@@ -502,7 +520,7 @@ void HttpConnection::OnWritten() {
     LimitTime(input().empty() ? shared_.options.idle_timeout : shared_.options.head_timeout);
     return;
   }
-  if (peer_gone_) return Close();
+  if (peer_finished_) return Close();
   // Closing a socket with unread bytes in it resets the connection, and the client may lose the
   // answer that it has not read yet.
   boost::system::error_code ignored;

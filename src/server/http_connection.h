@@ -39,6 +39,10 @@ struct HttpShared {
 // is in the node the connection goes on reading, so that it notices a client that left and finds
 // the next request already there.
 //
+// A client that closes only its sending side gets its answers. Whether it closed both sides shows
+// when bytes are sent to it: its system resets the connection. So the first bytes of the answer,
+// the same whatever the answer will be, are sent at once, and a reset cancels the request.
+//
 // Bodies of known length are read straight into the memory that the tensors stay in; answers are
 // written with one gathering call, at once if the socket takes them.
 //
@@ -78,7 +82,8 @@ class HttpConnection final : public ResponseSink,
   bool AdvanceChunks();
   void StartRead();
   void OnRead(const boost::system::error_code& error, std::size_t bytes);
-  void OnPeerGone(bool orderly);
+  void OnPeerFinished();
+  void WatchForReset();
 
   void BeginRequest();
   void Dispatch();
@@ -106,11 +111,12 @@ class HttpConnection final : public ResponseSink,
   Phase phase_ = Phase::kHead;
   bool reading_ = false;
   ReadInto read_into_ = ReadInto::kInput;
-  bool peer_gone_ = false;    // no more bytes will come
-  bool close_after_ = false;  // the answer in progress ends the connection
-  bool in_node_ = false;      // the node has the request
-  bool in_submit_ = false;    // it is being given to the node
-  bool parsing_ = false;      // the parse thread has the request or the answer
+  bool peer_finished_ = false;  // it sends no more bytes; it may still read
+  bool watching_ = false;       // for the connection to break
+  bool close_after_ = false;    // the answer in progress ends the connection
+  bool in_node_ = false;        // the node has the request
+  bool in_submit_ = false;      // it is being given to the node
+  bool parsing_ = false;        // the parse thread has the request or the answer
   bool has_deadline_ = false;
   IoThread::Time deadline_;
 
@@ -136,6 +142,7 @@ class HttpConnection final : public ResponseSink,
   HttpReply reply_;
   std::vector<boost::asio::const_buffer> output_;
   std::size_t output_next_ = 0;
+  std::size_t sent_ahead_ = 0;  // bytes of its head that are on the wire already
 };
 
 }  // namespace duly

@@ -10,6 +10,7 @@
 #include <functional>
 #include <future>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -574,19 +575,51 @@ TEST_F(HttpServing, ClientsThatLeaveCancelTheirRequests) {
   Serve();
   for (const bool orderly : {true, false}) {
     const std::size_t before = node_.cancelled();
-    TestClient client(server_->port());
-    client.Send(PostRequest(kCopy, kSmall));
+    std::optional<TestClient> client(std::in_place, server_->port());
+    client->Send(PostRequest(kCopy, kSmall));
     ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
-    if (orderly) {
-      client.FinishSending();
-      EXPECT_EQ(client.Read().code, 499);
-      EXPECT_TRUE(client.ReadsEnd());
-    } else {
-      client.Reset();
-    }
+    if (!orderly) client->Reset();
+    client.reset();
     EXPECT_TRUE(Soon([&] { return node_.cancelled() == before + 1; }));
     EXPECT_EQ(node_.held(), 0U);
   }
+}
+
+TEST_F(HttpServing, ClientsThatOnlyStopSendingGetTheirAnswers) {
+  node_.HoldRequests();
+  Serve();
+  TestClient client(server_->port());
+  client.Send(PostRequest(kCopy, kSmall) + PostRequest(kCopy, kSmall) +
+              GetRequest("/v2/health/live"));
+  client.FinishSending();
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(Soon([&] { return node_.ReleaseOne(); }));
+    TestReply reply = client.Read();
+    EXPECT_EQ(reply.code, 200);
+    EXPECT_EQ(json::parse(reply.body)["outputs"][0]["data"], json({1, 2}));
+    EXPECT_FALSE(reply.headers.contains("connection"));
+  }
+  TestReply last = client.Read();
+  EXPECT_EQ(last.body, R"({"live":true})");
+  EXPECT_EQ(last.headers["connection"], "close");
+  EXPECT_TRUE(client.ReadsEnd());
+  EXPECT_EQ(node_.cancelled(), 0U);
+}
+
+TEST_F(HttpServing, ClientsThatStopSendingWhileTheirJsonIsParsedGetTheirAnswers) {
+  Serve();
+  std::string data = "[1";
+  for (int i = 1; i < 150528; ++i) data += ",1";
+  TestClient client(server_->port());
+  client.Send(PostRequest("/v2/models/large/infer",
+                          fmt::format(R"({{"inputs":[{{"name":"in0","shape":[1,3,224,224],)"
+                                      R"("datatype":"FP32","data":{}]}}]}})",
+                                      data)));
+  client.FinishSending();
+  const TestReply reply = client.Read();
+  EXPECT_EQ(reply.code, 200);
+  EXPECT_THAT(reply.body, HasSubstr(data + "]"));
+  EXPECT_TRUE(client.ReadsEnd());
 }
 
 TEST_F(HttpServing, TruncatedBodiesAreRefused) {
