@@ -13,6 +13,9 @@ namespace {
 // Queues that are kept, even when they are empty; above, an empty one serves the next new key.
 constexpr std::size_t kKeptQueues = 64;
 
+// Room that a queue has from the start, so that few ever grow.
+constexpr std::uint32_t kQueueRoom = 64;
+
 // The nearest that says anything about time decides: the request, its application, its model.
 struct Terms {
   std::optional<Duration> slo;
@@ -222,11 +225,15 @@ QueueIndex Engine::FindQueue(const QueueKey& key) {
   }
   if (index == kNoIndex) {
     index = static_cast<QueueIndex>(queues_.size());
-    queues_.emplace_back();
+    queues_.emplace_back().waiting.Reserve(std::min(config_.max_waiting, kQueueRoom));
     heads_.emplace_back();
+    queue_index_.emplace(key, index);
   } else {
+    // The node goes on to the new key: nothing is allocated.
     const Queue& old = queues_[index];
-    queue_index_.erase(QueueKey{old.generation, old.variants, old.shape});
+    auto node = queue_index_.extract(QueueKey{old.generation, old.variants, old.shape});
+    node.key() = key;
+    queue_index_.insert(std::move(node));
   }
   Queue& queue = queues_[index];
   queue.generation = key.generation;
@@ -235,7 +242,6 @@ QueueIndex Engine::FindQueue(const QueueKey& key) {
   heads_[index] = QueueHead{};
   heads_[index].generation = key.generation;
   heads_[index].variants = key.variants;
-  queue_index_.emplace(key, index);
   return index;
 }
 

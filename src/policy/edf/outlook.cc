@@ -22,6 +22,9 @@ void Outlook::Reserve(std::size_t requests, std::size_t queues) {
   if (gone_.size() < requests) {
     gone_.resize(2 * requests);
     missed_.resize(2 * requests);
+    misses_.reserve(2 * requests);
+    order_copy_.reserve(2 * requests);
+    queue_copy_.reserve(2 * requests);
   }
   if (queues_.size() < queues) queues_.resize(2 * queues);
 }

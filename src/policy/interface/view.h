@@ -125,6 +125,7 @@ struct DropOrder {
 template <typename Order>
 class RequestList {
  public:
+  void Reserve(std::size_t count) { requests_.reserve(count); }
   void Insert(const Request& request) { requests_.insert(PlaceOf(request), &request); }
   // What it is ordered by must not have changed since.
   void Erase(const Request& request) {
