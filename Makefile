@@ -58,6 +58,7 @@ tidy: ## clang-tidy over src, or over what differs from SINCE=COMMIT
 bench: build ## the benchmarks of docs/benchmarks.md
 	$(call BUILD,release) --target benches http_client deadline_client echo_server_raw echo_server_beast
 	python3 bench/run.py
+	python3 bench/instructions.py
 
 install: build ## into PREFIX (/usr/local), below DESTDIR if set
 	cmake --install build/release --prefix $(PREFIX)

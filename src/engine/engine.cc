@@ -540,26 +540,7 @@ void Engine::OnBatchDone(TimePoint now, const BatchDone& done, Effects& effects)
   const Duration service = now - batch.started;
   if (!done.failed) placement->service.Observe(batch.rows, service);
 
-  DeviceStats& device_stats = stats_.devices[batch.device];
-  device_stats.busy += service;
-  ++device_stats.batches;
-  device_stats.rows += batch.rows;
-  if (batch.predicted > Duration(0)) {
-    const double error = static_cast<double>((service - batch.predicted).count()) /
-                         static_cast<double>(batch.predicted.count());
-    device_stats.prediction_error_sum += error < 0 ? -error : error;
-  }
-  ModelStats& model = stats_.models[batch.generation];
-  model.running -= batch.members.size();
-  ++model.execution_count;
-  model.last_inference = now;
-  if (!done.failed) {
-    model.inference_count += batch.rows;
-    BatchStats& by_rows = model.batches[batch.rows];
-    by_rows.input.Add(done.input);
-    by_rows.infer.Add(done.infer);
-    by_rows.output.Add(done.output);
-  }
+  AccountBatch(now, batch, done);
 
   for (std::uint32_t position = 0; position < batch.members.size(); ++position) {
     Request& request = requests_[batch.members[position]];
@@ -579,19 +560,39 @@ void Engine::OnBatchDone(TimePoint now, const BatchDone& done, Effects& effects)
     finish.waiting = request.started - request.arrival;
     finish.service = service;
     finish.predicted = request.predicted;
-    if (!done.failed) {
-      model.compute_input.Add(done.input);
-      model.compute_infer.Add(done.infer);
-      model.compute_output.Add(done.output);
-      model.compute_input_time.Observe(done.input);
-      model.compute_infer_time.Observe(done.infer);
-      model.compute_output_time.Observe(done.output);
-    }
     Account(now, request, finish);
     effects.finishes.push_back(finish);
     Free(request);
   }
   batch.members.clear();
+}
+
+void Engine::AccountBatch(TimePoint now, const Batch& batch, const BatchDone& done) {
+  const Duration service = now - batch.started;
+  DeviceStats& device = stats_.devices[batch.device];
+  device.busy += service;
+  ++device.batches;
+  device.rows += batch.rows;
+  if (batch.predicted > Duration(0)) {
+    const double error = static_cast<double>((service - batch.predicted).count()) /
+                         static_cast<double>(batch.predicted.count());
+    device.prediction_error_sum += error < 0 ? -error : error;
+  }
+  const std::size_t requests = batch.members.size();
+  ModelStats& model = stats_.models[batch.generation];
+  model.running -= requests;
+  ++model.execution_count;
+  model.last_inference = now;
+  if (done.failed) return;
+  model.inference_count += batch.rows;
+  BatchStats& by_rows = model.batches[batch.rows];
+  by_rows.input.Add(done.input);
+  by_rows.infer.Add(done.infer);
+  by_rows.output.Add(done.output);
+  // Each of its requests had these times.
+  model.compute_input.Observe(done.input, requests);
+  model.compute_infer.Observe(done.infer, requests);
+  model.compute_output.Observe(done.output, requests);
 }
 
 void Engine::Account(TimePoint now, const Request& request, const Finish& finish) {
@@ -607,7 +608,7 @@ void Engine::Account(TimePoint now, const Request& request, const Finish& finish
   }
   const Duration response = now - request.arrival;
   const bool answered = finish.outcome == Outcome::kOnTime || finish.outcome == Outcome::kLate;
-  (answered ? model.success : model.fail).Add(response);
+  if (!answered) model.fail.Add(response);
   if (finish.batch == kNoIndex) return;
 
   const Duration device_time =
@@ -615,11 +616,11 @@ void Engine::Account(TimePoint now, const Request& request, const Finish& finish
                std::max(finish.batch_rows, 1U));
   application.device_time += device_time;
   if (!answered) return;
-  model.queue.Add(finish.waiting);
-  model.queue_time.Observe(finish.waiting);
-  model.request_time.Observe(response);
+  model.queue.Observe(finish.waiting);
+  const std::size_t bucket = Histogram::BucketOf(response);
+  model.success.Observe(response, 1, bucket);
+  application.response_time.Observe(response, 1, bucket);
   ++model.variant_requests[finish.variant];
-  application.response_time.Observe(response);
   const double accuracy = generations_[request.generation].variants[finish.variant].accuracy_pct;
   if (accuracy > 0) {
     ++application.accuracy_count;

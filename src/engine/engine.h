@@ -104,7 +104,10 @@ class Engine {
   // Ends a request that never started.
   void EndWaiting(TimePoint now, Request& request, Outcome outcome, RejectReason reason,
                   Effects& effects);
-  void Account(TimePoint now, const Request& request, const Finish& finish);
+  // All that is counted for statistics and metrics alone. Never inlined, so that
+  // bench/instructions.py can tell what they cost.
+  [[gnu::noinline]] void Account(TimePoint now, const Request& request, const Finish& finish);
+  [[gnu::noinline]] void AccountBatch(TimePoint now, const Batch& batch, const BatchDone& done);
   Duration RetryAfter(TimePoint now) const;
 
   const EngineConfig config_;

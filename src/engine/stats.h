@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -11,26 +13,6 @@
 #include "model/outcome.h"
 
 namespace duly {
-
-// Latency histogram with fixed bounds, cumulative only when written out.
-struct Histogram {
-  // Upper bounds in microseconds, 1-2-5 steps from 20 us to 10 s; one more bucket above.
-  static constexpr std::array<std::int64_t, 18> kBoundsUs{
-      20,    50,    100,    200,    500,    1000,    2000,    5000,    10000,
-      20000, 50000, 100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000};
-  std::array<std::uint64_t, kBoundsUs.size() + 1> counts{};
-  std::uint64_t count = 0;
-  Duration sum{0};
-
-  void Observe(Duration d) {
-    const std::int64_t us = d.count() / 1000;
-    std::size_t bucket = 0;
-    while (bucket < kBoundsUs.size() && us > kBoundsUs[bucket]) ++bucket;
-    ++counts[bucket];
-    ++count;
-    sum += d;
-  }
-};
 
 // Count and total, as the protocol's statistics extension reports them.
 struct DurationStat {
@@ -40,6 +22,43 @@ struct DurationStat {
     ++count;
     total += d;
   }
+};
+
+// Durations in buckets with fixed bounds, cumulative only when written out. Every request is
+// observed by several, so nothing is kept that can be added up later.
+struct Histogram {
+  // Upper bounds in nanoseconds, 1-2-5 steps from 20 us to 10 s; one more bucket above.
+  static constexpr std::array<std::int64_t, 18> kBounds{
+      20'000,      50'000,      100'000,       200'000,       500'000,       1'000'000,
+      2'000'000,   5'000'000,   10'000'000,    20'000'000,    50'000'000,    100'000'000,
+      200'000'000, 500'000'000, 1'000'000'000, 2'000'000'000, 5'000'000'000, 10'000'000'000};
+  std::array<std::uint64_t, kBounds.size() + 1> counts{};
+  Duration total{0};
+
+  // d >= 0
+  static std::size_t BucketOf(Duration d) {
+    std::size_t bucket = kFirstBucket[std::bit_width(static_cast<std::uint64_t>(d.count()))];
+    while (bucket < kBounds.size() && d.count() > kBounds[bucket]) ++bucket;
+    return bucket;
+  }
+  void Observe(Duration d, std::uint64_t times = 1) { Observe(d, times, BucketOf(d)); }
+  void Observe(Duration d, std::uint64_t times, std::size_t bucket) {
+    counts[bucket] += times;
+    total += d * times;
+  }
+  std::uint64_t count() const { return std::accumulate(counts.begin(), counts.end(), 0ULL); }
+  DurationStat stat() const { return {count(), total}; }
+
+ private:
+  // By the width of a number: the bucket of the least number of that width.
+  static constexpr std::array<std::uint8_t, 65> kFirstBucket = [] {
+    std::array<std::uint8_t, 65> first{};
+    for (std::size_t width = 1; width < 64; ++width) {
+      const std::int64_t least = std::int64_t{1} << (width - 1);
+      while (first[width] < kBounds.size() && least > kBounds[first[width]]) ++first[width];
+    }
+    return first;
+  }();
 };
 
 struct BatchStats {  // per batch size in rows
@@ -52,21 +71,16 @@ struct BatchStats {  // per batch size in rows
 struct ModelStats {
   std::uint64_t inference_count = 0;  // rows
   std::uint64_t execution_count = 0;  // batches
-  DurationStat success;               // arrival to end, of answered requests
+  Histogram success;                  // arrival to end, of answered requests
   DurationStat fail;                  // of all others
-  DurationStat queue;
-  DurationStat compute_input;
-  DurationStat compute_infer;
-  DurationStat compute_output;
+  Histogram queue;                    // of answered requests, as what follows
+  Histogram compute_input;
+  Histogram compute_infer;
+  Histogram compute_output;
   std::uint64_t waiting = 0;
   std::uint64_t running = 0;
   std::map<std::uint32_t, BatchStats> batches;
   TimePoint last_inference{};
-  Histogram request_time;
-  Histogram queue_time;
-  Histogram compute_input_time;
-  Histogram compute_infer_time;
-  Histogram compute_output_time;
   std::array<std::uint64_t, kOutcomeCount> outcomes{};
   std::array<std::uint64_t, 6> reject_reasons{};  // by RejectReason
   std::vector<std::uint64_t> variant_requests;    // answered, by variant

@@ -138,8 +138,8 @@ TEST_F(HttpServing, StatisticsHaveEveryMemberThatClientsInsistOn) {
   ModelStats& stats = node_.stats.models[0];
   stats.inference_count = 12;
   stats.execution_count = 3;
-  stats.success = {5, milliseconds(7)};
-  stats.queue = {5, milliseconds(2)};
+  stats.success.Observe(std::chrono::microseconds(1400), 5);
+  stats.queue.Observe(std::chrono::microseconds(400), 5);
   stats.batches[4].infer = {3, milliseconds(1)};
   stats.last_inference = node_.Now() - std::chrono::seconds(50);
   Serve();
@@ -772,7 +772,7 @@ TEST_F(HttpServing, DestructionCancelsWhatIsInTheNode) {
 }
 
 TEST_F(HttpServing, MetricsAreServedOnBothPorts) {
-  node_.stats.models[0].success = {5, milliseconds(7)};
+  node_.stats.models[0].success.Observe(milliseconds(7), 5);
   Serve();
   const TestReply main = Call(GetRequest("/metrics"));
   EXPECT_EQ(main.code, 200);

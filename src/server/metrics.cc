@@ -68,13 +68,13 @@ Labels With(Labels labels, std::string name, std::string_view value) {
 void Add(MetricFamily& family, Labels labels, const Histogram& histogram, double unit) {
   ClientMetric& metric = family.metric.emplace_back();
   metric.label = std::move(labels);
-  metric.histogram.sample_count = histogram.count;
-  metric.histogram.sample_sum = static_cast<double>(histogram.sum.count()) / unit;
+  metric.histogram.sample_count = histogram.count();
+  metric.histogram.sample_sum = static_cast<double>(histogram.total.count()) / unit;
   std::uint64_t cumulative = 0;
-  for (std::size_t i = 0; i < Histogram::kBoundsUs.size(); ++i) {
+  for (std::size_t i = 0; i < Histogram::kBounds.size(); ++i) {
     cumulative += histogram.counts.at(i);
     metric.histogram.bucket.push_back(
-        {cumulative, static_cast<double>(Histogram::kBoundsUs.at(i)) * 1000 / unit});
+        {cumulative, static_cast<double>(Histogram::kBounds.at(i)) / unit});
   }
 }
 
@@ -91,7 +91,7 @@ void AddModelCounters(const std::vector<ModelRow>& rows, Exposition& out) {
     for (const ModelRow& row : rows) Add(family, row.labels, value(row.stats));
   };
   counter("nv_inference_request_success", "Requests that were answered",
-          [](const ModelStats& s) { return Count(s.success.count); });
+          [](const ModelStats& s) { return Count(s.success.count()); });
 
   MetricFamily& failure =
       out.Counter("nv_inference_request_failure", "Requests that were not answered, by reason");
@@ -135,12 +135,11 @@ void AddModelCounters(const std::vector<ModelRow>& rows, Exposition& out) {
 
 void AddModelHistograms(const std::vector<ModelRow>& rows, Exposition& out) {
   const std::tuple<std::string_view, std::string_view, Histogram ModelStats::*> table[] = {
-      {"request", "Time from arrival to answer", &ModelStats::request_time},
-      {"queue", "Time in the queue", &ModelStats::queue_time},
-      {"compute_input", "Time to gather the inputs of a batch", &ModelStats::compute_input_time},
-      {"compute_infer", "Time to compute a batch", &ModelStats::compute_infer_time},
-      {"compute_output", "Time to scatter the outputs of a batch",
-       &ModelStats::compute_output_time}};
+      {"request", "Time from arrival to answer", &ModelStats::success},
+      {"queue", "Time in the queue", &ModelStats::queue},
+      {"compute_input", "Time to gather the inputs of a batch", &ModelStats::compute_input},
+      {"compute_infer", "Time to compute a batch", &ModelStats::compute_infer},
+      {"compute_output", "Time to scatter the outputs of a batch", &ModelStats::compute_output}};
   for (const auto& [name, help, member] : table) {
     MetricFamily& family = out.HistogramFamily(
         "nv_inference_" + std::string(name) + "_duration_histogram_us", std::string(help));

@@ -26,11 +26,11 @@ ModelSpec Model() { return EchoModel("m", 4, {{DataType::kFp32, {-1, 2}}}); }
 TEST(Metrics, ModelsHaveTritonsNames) {
   FakeNode node({Model()});
   ModelStats& stats = node.stats.models[0];
-  stats.success = {3, microseconds(1500)};
-  stats.queue = {3, microseconds(400)};
-  stats.compute_input = {3, microseconds(10)};
-  stats.compute_infer = {3, microseconds(900)};
-  stats.compute_output = {3, microseconds(20)};
+  stats.success.Observe(microseconds(500), 3);
+  stats.queue.Observe(microseconds(100), 4);
+  stats.compute_input.Observe(microseconds(5), 2);
+  stats.compute_infer.Observe(microseconds(300), 3);
+  stats.compute_output.Observe(microseconds(10), 2);
   stats.inference_count = 6;
   stats.execution_count = 2;
   stats.waiting = 4;
@@ -62,7 +62,7 @@ TEST(Metrics, ModelsHaveTritonsNames) {
 
 TEST(Metrics, HistogramsAreCumulativeInMicroseconds) {
   FakeNode node({Model()});
-  Histogram& queue = node.stats.models[0].queue_time;
+  Histogram& queue = node.stats.models[0].queue;
   queue.Observe(microseconds(20));
   queue.Observe(microseconds(21));
   queue.Observe(milliseconds(3));

@@ -10,7 +10,7 @@
 //              for events that were lost, the end record is the last one of a log that was closed
 //
 // Numbers are little-endian, CRCs are CRC-32C. Events are numbered from 1, in their order. A
-// request that is served alone takes 186 bytes: recording may cost at most a hundredth of its
+// request that is served alone takes 183 bytes: recording may cost at most a hundredth of its
 // instructions, so all fields have their full width, and no two that may differ share one.
 #pragma once
 

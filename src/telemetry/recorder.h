@@ -22,7 +22,7 @@
 namespace duly {
 
 struct RecorderOptions {
-  // Between the engine and the writer. A request takes about 190 bytes of it.
+  // Between the engine and the writer. A request takes about 180 bytes of it.
   std::size_t ring_bytes = std::size_t{4} << 20;
   // A block is written when there are so many bytes ...
   std::size_t block_bytes = std::size_t{64} << 10;
