@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -25,6 +26,7 @@
 #include "cli/cli.h"
 #include "cli/flags.h"
 #include "cli/node_setup.h"
+#include "platform/memory_limit.h"
 #include "policy/registry.h"
 #include "runtime/node.h"
 #include "runtime/steady_clock.h"
@@ -41,6 +43,7 @@ struct ServeFlags {
   std::uint16_t metrics_port = 8002;
   std::uint32_t http_threads = 0;
   std::optional<std::uint64_t> max_input_size;
+  std::optional<std::uint64_t> input_memory;
   std::string record_file;
   std::string ready_file;
   std::optional<Duration> inline_below;
@@ -180,6 +183,8 @@ int Serve(const ServeFlags& flags) {
   http.metrics_port = flags.metrics_port;
   http.threads = flags.http_threads;
   http.limits.body_bytes = flags.max_input_size.value_or(setup.config.limits.body_bytes);
+  http.limits.bodies_bytes = flags.input_memory.value_or(
+      std::max<std::uint64_t>(ReadMemoryLimit() / 4, http.limits.body_bytes));
 
   Result<NodeOptions> options = ToNodeOptions(std::move(setup));
   if (!options) return Fail(options.error(), kExitUsage);
@@ -254,6 +259,8 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
   parser.add_option("--http-thread-count", flags->http_threads, "I/O threads (up to 2)")
       ->type_name("N");
   AddSize(parser, "--http-max-input-size", flags->max_input_size, "Largest body (64MiB)");
+  AddSize(parser, "--http-input-memory", flags->input_memory,
+          "Of the bodies of all requests together (a quarter of the memory)");
   AddDuration(parser, "--inline-below", flags->inline_below,
               "Runs predicted to be shorter stay on the I/O thread (50us)");
   parser.add_option("--record", flags->record_file, "Event log, for `duly replay`")

@@ -8,21 +8,13 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <system_error>
 
 #include "base/file.h"
+#include "platform/cgroup.h"
 
 namespace duly {
 namespace {
-
-// Splits off the part before the next `separator`; all of the text when there is none.
-std::string_view Next(std::string_view& text, char separator) {
-  const std::size_t end = std::min(text.find(separator), text.size());
-  const std::string_view part = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return part;
-}
 
 std::optional<std::int64_t> ParseNumber(std::string_view text) {
   std::int64_t number = 0;
@@ -88,17 +80,12 @@ Result<std::optional<double>> ReadCfsQuota(const std::string& folder) {
 // The tightest quota from mount/path up to the mount.
 Status Tighten(std::optional<double>& tightest, const std::string& mount, std::string_view path,
                ReadQuota read) {
-  // Outside of the visible hierarchy a path is written as /../other.
-  std::filesystem::path group =
-      std::filesystem::path("/" + std::string(path)).lexically_normal().relative_path();
-  if (!group.has_filename()) group = group.parent_path();
-  for (;; group = group.parent_path()) {
-    const Result<std::optional<double>> quota =
-        read(group.empty() ? mount : mount + "/" + group.string());
+  for (const std::string& folder : CgroupFolders(mount, path)) {
+    const Result<std::optional<double>> quota = read(folder);
     if (!quota) return quota.error();
     if (*quota && (!tightest || **quota < *tightest)) tightest = *quota;
-    if (group.empty()) return Status();
   }
+  return Status();
 }
 
 }  // namespace
@@ -110,36 +97,19 @@ std::uint32_t CpuBudget::threads() const {
 }
 
 Result<std::optional<double>> ParseCpuMax(std::string_view text) {
-  std::string_view rest = Trimmed(text);
-  const std::string_view quota = Next(rest, ' ');
+  const std::string_view all = Trimmed(text);
+  const std::size_t end = std::min(all.find(' '), all.size());
+  const std::string_view quota = all.substr(0, end);
   if (quota == "max") return std::nullopt;
   // The kernel always writes the period; its default is 100 ms.
-  return Cores(ParseNumber(quota), rest.empty() ? 100'000 : ParseNumber(rest), Trimmed(text));
+  const std::string_view period = end < all.size() ? all.substr(end + 1) : "100000";
+  return Cores(ParseNumber(quota), ParseNumber(period), all);
 }
 
 Result<std::optional<double>> ParseCfsQuota(std::string_view quota, std::string_view period) {
   const std::optional<std::int64_t> number = ParseNumber(Trimmed(quota));
   if (number && *number == -1) return std::nullopt;
   return Cores(number, ParseNumber(Trimmed(period)), Trimmed(quota));
-}
-
-CgroupPaths ParseProcCgroup(std::string_view text) {
-  CgroupPaths paths;
-  while (!text.empty()) {
-    std::string_view line = Next(text, '\n');
-    const std::string_view hierarchy = Next(line, ':');
-    const std::string_view controllers = Next(line, ':');
-    if (hierarchy == "0" && controllers.empty()) {
-      paths.unified = line;
-      continue;
-    }
-    for (std::string_view rest = controllers; !rest.empty();) {
-      if (Next(rest, ',') != "cpu") continue;
-      paths.cpu = line;
-      paths.cpu_controllers = controllers;
-    }
-  }
-  return paths;
 }
 
 Result<CpuBudget> ReadCpuBudget(const std::string& root) {

@@ -25,14 +25,6 @@ Result<std::optional<double>> ParseCpuMax(std::string_view text);
 // Contents of cgroup v1's cpu.cfs_quota_us (-1: no limit) and cpu.cfs_period_us.
 Result<std::optional<double>> ParseCfsQuota(std::string_view quota, std::string_view period);
 
-// Where a process stands, from /proc/self/cgroup.
-struct CgroupPaths {
-  std::string unified;                  // v2; empty when there is none
-  std::string cpu;                      // v1's hierarchy with the cpu controller; empty: none
-  std::string cpu_controllers = "cpu";  // its name: "cpu,cpuacct"
-};
-CgroupPaths ParseProcCgroup(std::string_view text);
-
 // Reads the limits of this process. Every group from its own up to the root counts, and a group
 // that the container does not see is skipped. `root` stands before /proc and /sys, for tests.
 // kInternal when a file of the kernel is not understood.

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "base/temp_folder_test_util.h"
+#include "platform/cgroup.h"
 
 namespace duly {
 namespace {
@@ -44,6 +45,8 @@ TEST(ParseProcCgroup, FindsTheUnifiedAndTheCpuHierarchy) {
   EXPECT_EQ(paths.unified, "/u");
   EXPECT_EQ(paths.cpu, "/docker/1");
   EXPECT_EQ(paths.cpu_controllers, "cpu,cpuacct");
+  EXPECT_EQ(paths.memory, "");
+  EXPECT_EQ(ParseProcCgroup("7:hugetlb,memory:/m\n").memory, "/m");
 
   EXPECT_EQ(ParseProcCgroup("").unified, "");
   EXPECT_EQ(ParseProcCgroup("garbage\n::\n").cpu, "");

@@ -16,13 +16,17 @@ constexpr std::size_t kAlignment = 64;  // that of Buffer::Allocate
 
 }  // namespace
 
-bool HttpBody::Start(std::size_t json_size, std::size_t capacity) {
+bool HttpBody::Start(std::shared_ptr<MemoryBudget> budget, std::size_t json_size,
+                     std::size_t capacity) {
   begin_ = (kAlignment - json_size % kAlignment) % kAlignment;
   try {
-    std::tie(buffer_, memory_) = Buffer::Allocate(begin_ + capacity + InferDecoder::kPadding);
+    auto allocated = MemoryBudget::Allocate(budget, begin_ + capacity + InferDecoder::kPadding);
+    if (!allocated) return false;
+    std::tie(buffer_, memory_) = std::move(*allocated);
   } catch (const std::bad_alloc&) {
     return false;  // a client asked for it: no reason to end the process
   }
+  budget_ = std::move(budget);
   capacity_ = capacity;
   size_ = 0;
   return true;
@@ -32,7 +36,7 @@ bool HttpBody::Append(std::span<const std::byte> data) {
   if (data.size() > capacity_ - size_) {
     HttpBody larger;
     // begin_ stands for the length of the JSON part: both leave the same remainder.
-    if (!larger.Start(kAlignment - begin_, std::max(2 * capacity_, size_ + data.size()))) {
+    if (!larger.Start(budget_, kAlignment - begin_, std::max(2 * capacity_, size_ + data.size()))) {
       return false;
     }
     std::ranges::copy(memory_.subspan(begin_, size_), larger.unfilled().begin());

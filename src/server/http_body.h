@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 
 #include "model/tensor.h"
+#include "server/memory_budget.h"
 
 namespace duly {
 
@@ -14,8 +16,8 @@ namespace duly {
 class HttpBody {
  public:
   // json_size: length of the JSON part, where it is known; the tensors start there. False when
-  // there is no memory.
-  bool Start(std::size_t json_size, std::size_t capacity);
+  // there is no memory, or none left in the budget.
+  bool Start(std::shared_ptr<MemoryBudget> budget, std::size_t json_size, std::size_t capacity);
   // Grows as needed; false when there is no memory.
   bool Append(std::span<const std::byte> data);
 
@@ -27,6 +29,7 @@ class HttpBody {
   Buffer Take();
 
  private:
+  std::shared_ptr<MemoryBudget> budget_;
   Buffer buffer_;
   std::span<std::byte> memory_;
   std::size_t begin_ = 0;  // of the body in the memory

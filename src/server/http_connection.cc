@@ -291,9 +291,10 @@ void HttpConnection::BeginRequest() {
   if (head_.encoded) refusal_ = HttpFault{415, "Content-Encoding is not supported"};
   const std::size_t known = static_cast<std::size_t>(head_.content_length);
   const bool has_body = head_.chunked || known > 0;
-  if (has_body && !body_.Start(static_cast<std::size_t>(head_.json_size.value_or(0)),
-                               head_.chunked ? kFirstChunkedBytes : known)) {
-    return Refuse({503, "no memory for the body"});
+  if (has_body &&
+      !body_.Start(shared_.bodies, static_cast<std::size_t>(head_.json_size.value_or(0)),
+                   head_.chunked ? kFirstChunkedBytes : known)) {
+    return Refuse({503, "the server has no memory left for the body"});
   }
   if (head_.expects_continue && has_body && input().empty()) {
     constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";

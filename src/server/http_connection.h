@@ -20,15 +20,20 @@
 #include "server/http_server.h"
 #include "server/infer_json.h"
 #include "server/io_thread.h"
+#include "server/memory_budget.h"
 #include "server/parse_thread.h"
 
 namespace duly {
 
 // What all connections of a server share. Outlives them.
 struct HttpShared {
-  HttpShared(HttpOptions o, Node& node) : options(std::move(o)), routes(node) {}
+  HttpShared(HttpOptions o, Node& node)
+      : options(std::move(o)),
+        bodies(std::make_shared<MemoryBudget>(options.limits.bodies_bytes)),
+        routes(node) {}
 
   const HttpOptions options;
+  const std::shared_ptr<MemoryBudget> bodies;
   HttpRoutes routes;
   ParseThread parse_thread;
   std::atomic<bool> leaving{false};  // answers ask clients to close

@@ -197,7 +197,7 @@ class ChunkDecoder::Parser final : public RequestParser {
   std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view data,
                                  beast::error_code& error) override {
     if (!body->Append(std::as_bytes(std::span(data.data(), data.size())))) {
-      Refuse(503, "no memory for the body", error);
+      Refuse(503, "the server has no memory left for the body", error);
     }
     return data.size();
   }

@@ -638,6 +638,48 @@ TEST_F(HttpServing, TruncatedBodiesAreRefused) {
   EXPECT_TRUE(silent.ReadsEnd());
 }
 
+TEST_F(HttpServing, BodiesOfAllConnectionsTogetherAreBounded) {
+  HttpOptions options = TestOptions();
+  options.limits.bodies_bytes = 1'000'000;
+  node_.HoldRequests();
+  Serve(options);
+  const std::string document = BinaryHead("[1,3,224,224]", 602112);
+  const std::string body = document + std::string(602112, '\0');
+  const std::string request =
+      PostRequest("/v2/models/large/infer", body,
+                  fmt::format("Inference-Header-Content-Length: {}\r\nExpect: 100-continue\r\n",
+                              document.size()));
+  const std::string head = request.substr(0, request.size() - body.size());
+  const auto expect_refusals = [&] {
+    for (const std::string& other : {head,
+                                     "POST /v2/models/large/infer HTTP/1.1\r\nHost: "
+                                     "h\r\nTransfer-Encoding: chunked\r\n\r\n927C0\r\n" +
+                                         std::string(600000, ' ')}) {
+      TestReply reply = Call(other);
+      EXPECT_EQ(reply.code, 503);
+      EXPECT_EQ(reply.headers["retry-after"], "1");
+      EXPECT_THAT(reply.body, HasSubstr("no memory left"));
+    }
+  };
+
+  TestClient first(server_->port());
+  first.Send(head);
+  ASSERT_EQ(first.Read(TestClient::Body::kAbsent).code, 100);
+  expect_refusals();  // while it is read
+  first.Send(body);
+  ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
+  expect_refusals();  // and while the node has it
+  ASSERT_TRUE(node_.ReleaseOne());
+  EXPECT_EQ(first.Read().code, 200);
+
+  first.Send(head);
+  EXPECT_EQ(first.Read(TestClient::Body::kAbsent).code, 100) << "the memory is free again";
+  TestClient small(server_->port());
+  small.Send(PostRequest(kCopy, kSmall));
+  EXPECT_TRUE(Soon([&] { return node_.ReleaseOne(); }));
+  EXPECT_EQ(small.Read().code, 200);
+}
+
 TEST_F(HttpServing, SlowSendersAreToldWhenTheirTimeIsUp) {
   HttpOptions options = TestOptions();
   options.head_timeout = milliseconds(20);
