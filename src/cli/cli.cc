@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/cli.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <exception>
@@ -9,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/build.h"
 #include "base/log.h"
 
 namespace duly {
@@ -46,7 +49,7 @@ int Run(std::span<const char* const> arguments, std::span<const Command> command
   CLI::App app("Serves DNNs on small machines and keeps their deadlines.", "duly");
   app.formatter(std::make_shared<Formatter>());
   app.get_formatter()->column_width(28);
-  app.set_version_flag("--version", "duly " DULY_VERSION, "Print the version");
+  app.set_version_flag("--version", fmt::format("duly {}", BuildId()), "Print the version");
   app.require_subcommand(1);
   app.fallthrough();
   std::string log_level = "info";
@@ -59,7 +62,9 @@ int Run(std::span<const char* const> arguments, std::span<const Command> command
         return value == "text" || value == "json" ? "" : "'" + value + "' is not text or json";
       });
   app.footer(
-      "Every --flag is also read from the environment as DULY_FLAG.\n"
+      "Every --flag is also read from the environment as DULY_FLAG; log, replay and completion "
+      "read\n"
+      "their own from the command line only.\n"
       "Example:\n  duly load --help");
   NameVariables(app);
 
@@ -67,7 +72,7 @@ int Run(std::span<const char* const> arguments, std::span<const Command> command
   for (const Command& command : commands) {
     CLI::App* parser = app.add_subcommand(command.name, command.description);
     runners.emplace_back(parser, command.add(*parser));
-    NameVariables(*parser);
+    if (command.environment == Environment::kRead) NameVariables(*parser);
   }
 
   // CLI11 takes the arguments last first.

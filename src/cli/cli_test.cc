@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "base/build.h"
 #include "base/log.h"
 #include "cli/flags.h"
 
@@ -30,7 +31,9 @@ std::function<int()> AddThrowing(CLI::App&) {
   return []() -> int { throw std::runtime_error("broken"); };
 }
 
-constexpr Command kCommands[] = {{"wait", "Waits", AddWait}, {"throw", "Throws", AddThrowing}};
+constexpr Command kCommands[] = {{"wait", "Waits", AddWait},
+                                 {"look", "Waits too", AddWait, Environment::kIgnored},
+                                 {"throw", "Throws", AddThrowing}};
 
 struct Ran {
   int exit = 0;
@@ -55,7 +58,7 @@ TEST(RunCli, RunsTheCommandAndReturnsItsExitCode) { EXPECT_EQ(RunWith({"wait"}).
 TEST(RunCli, PrintsVersionAndHelpOnStdout) {
   const Ran version = RunWith({"--version"});
   EXPECT_EQ(version.exit, kExitDone);
-  EXPECT_EQ(version.out, "duly " DULY_VERSION "\n");
+  EXPECT_EQ(version.out, "duly " + std::string(BuildId()) + "\n");
   const Ran help = RunWith({"--help"});
   EXPECT_EQ(help.exit, kExitDone);
   EXPECT_THAT(help.out, HasSubstr("Waits"));
@@ -96,6 +99,8 @@ TEST(Flags, AFlagGoesBeforeItsVariable) {
   ASSERT_EQ(setenv("DULY_WAIT_TIME", "30ms", 1), 0);
   EXPECT_EQ(RunWith({"wait"}).exit, 30);
   EXPECT_EQ(RunWith({"wait", "--wait-time=20ms"}).exit, 20);
+  EXPECT_EQ(RunWith({"look"}).exit, 7) << "which reads none";
+  EXPECT_EQ(RunWith({"look", "--wait-time=20ms"}).exit, 20);
   unsetenv("DULY_WAIT_TIME");
   EXPECT_EQ(RunWith({"wait"}).exit, 7);
 }

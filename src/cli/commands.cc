@@ -17,9 +17,11 @@ std::vector<Command> AllCommands() {
       {"load", "Send an open-loop mix of requests to a server and report", AddLoadCommand},
       {"profile", "Measure every variant and batch size on this machine", AddProfileCommand},
       {"models", "List models, and verify their accuracy", AddModelsCommand},
-      {"log", "Read event logs", AddLogCommand},
-      {"replay", "Take every decision of an event log again, and compare", AddReplayCommand},
-      {"completion", "Print a script that completes commands in a shell", AddCompletionCommand},
+      {"log", "Read event logs", AddLogCommand, Environment::kIgnored},
+      {"replay", "Take every decision of an event log again, and compare", AddReplayCommand,
+       Environment::kIgnored},
+      {"completion", "Print a script that completes commands in a shell", AddCompletionCommand,
+       Environment::kIgnored},
   };
 }
 

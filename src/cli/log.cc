@@ -100,7 +100,7 @@ Json ToJson(const LogSummary& summary, const EventLogHeader& header) {
                        {"mean_rows", MeanRows(device)}});
   }
   return {{"tool", "log"},
-          {"duly", header.duly_version},
+          {"duly", header.build},
           {"started", header.started},
           {"host", header.host},
           {"seed", header.seed},

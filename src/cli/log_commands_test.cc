@@ -9,10 +9,12 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/build.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/log.h"
 #include "cli/replay.h"
+#include "cli/testing/subprocess.h"
 #include "telemetry/log_summary.h"
 #include "telemetry/log_test_util.h"
 
@@ -232,6 +234,26 @@ TEST_F(LogCommands, ReplayOfAWholeRunIsExact) {
   EXPECT_EQ(document["exact"], true);
   EXPECT_EQ(document["events"], records_.size());
   EXPECT_EQ(Replay({"--policy", "edf"}).exit, kExitDone);
+}
+
+TEST_F(LogCommands, ReplayOfAnotherBuildsLogWarnsInOneLineAndGoesOn) {
+  EventLogHeader header = TestHeader();
+  header.build = "9.9.9 (0123456789ab, GNU 12.2.0)";
+  Save(EncodeLog(header, records_));
+  const Ran foreign = Replay();
+  EXPECT_EQ(foreign.exit, kExitDone);
+  EXPECT_EQ(foreign.err,
+            fmt::format("{}: was recorded by duly {}, this is duly {}: decisions may differ\n",
+                        file_, header.build, BuildId()));
+  header.build = BuildId();
+  Save(EncodeLog(header, records_));
+  EXPECT_EQ(Replay().err, "");
+}
+
+TEST_F(LogCommands, VariablesOfServeDoNotChangeWhatIsReplayed) {
+  Subprocess replay(DULY_BINARY, {"replay", file_}, {"DULY_POLICY=fifo", "DULY_JSON=/nowhere/x"});
+  EXPECT_EQ(replay.Wait(), kExitDone) << replay.err();
+  EXPECT_THAT(replay.out(), HasSubstr("exact: "));
 }
 
 TEST_F(LogCommands, ReplayNamesTheFirstDifference) {

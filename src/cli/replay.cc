@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "base/build.h"
 #include "cli/cli.h"
 #include "cli/json_output.h"
 #include "policy/registry.h"
@@ -93,10 +94,6 @@ std::string InWords(const ReplayReport& report, const EventLogHeader& header,
         "the same\n  input     {}\n  recorded  {}\n  replayed  {}\n",
         difference.place, difference.number, ToSeconds(difference.since_start), report.events - 1,
         difference.event, difference.recorded, difference.replayed);
-    if (header.duly_version != DULY_VERSION) {
-      text += fmt::format("It was recorded by duly {}; this is duly {}.\n", header.duly_version,
-                          DULY_VERSION);
-    }
     return text;
   }
   if (report.gap) {
@@ -135,6 +132,10 @@ int RunReplay(const Flags& flags, std::ostream& out, std::ostream& err) {
                "simulation and comes with the simulator\n",
                flags.file, header.policy, *flags.policy);
     return kExitUsage;
+  }
+  if (header.build != BuildId()) {
+    fmt::print(err, "{}: was recorded by duly {}, this is duly {}: decisions may differ\n",
+               flags.file, header.build, BuildId());
   }
   const Result<ReplayReport> report =
       Replay(*reader, [](const std::string& name, const PolicyOptions& options) {

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/build.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/cli.h"
@@ -175,7 +176,7 @@ int Serve(const ServeFlags& flags) {
   header.started = WallClock();
   header.start = SteadyClock().Now();
   header.host = HostName();
-  header.duly_version = DULY_VERSION;
+  header.build = BuildId();
 
   HttpOptions http;
   http.host = flags.host;

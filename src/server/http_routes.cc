@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/build.h"
 #include "server/json_text.h"
 #include "server/metrics.h"
 #include "server/model_json.h"
@@ -182,7 +183,7 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route) const {
       return reply;
     }
     case Kind::kServer:
-      return Json(ServerMetadataJson(DULY_VERSION));
+      return Json(ServerMetadataJson(Version()));
     case Kind::kModels:
       return Json(ModelNamesJson(node_.Models()));
     case Kind::kAllStats:

@@ -76,7 +76,7 @@ Result<LogHash> HashLog(EventLogReader& reader) {
   EventLogHeader header = reader.header();
   header.host.clear();
   header.started.clear();
-  header.duly_version.clear();
+  header.build.clear();
   Hasher inputs;
   Hasher decisions;
   for (;;) {

@@ -188,7 +188,7 @@ Status Check(const EngineConfig& config) {
 
 Result<EventLogHeader> HeaderFrom(const Json& json) {
   EventLogHeader header;
-  header.duly_version = json.at("duly").get<std::string>();
+  header.build = json.at("duly").get<std::string>();
   header.started = json.at("started").get<std::string>();
   header.start = FromNanos(json.at("start_ns").get<std::int64_t>());
   header.host = json.at("host").get<std::string>();
@@ -229,7 +229,7 @@ std::string ToJson(const EventLogHeader& header) {
   for (const Application& application : header.config.applications) {
     applications.push_back(ToJson(application));
   }
-  const Json json = {{"duly", header.duly_version},
+  const Json json = {{"duly", header.build},
                      {"started", header.started},
                      {"start_ns", ToNanos(header.start)},
                      {"host", header.host},

@@ -22,7 +22,7 @@ struct EventLogHeader {
   TimePoint start{};
   std::string host;
   std::uint64_t seed = 0;
-  std::string duly_version;
+  std::string build;  // that recorded it (base/build.h)
 };
 
 // The header as JSON. Numbers round-trip exactly (doubles as the shortest text that does). The

@@ -187,7 +187,7 @@ TEST(LogHash, DependsOnInputsAndDecisionsAndNothingElse) {
   EventLogHeader elsewhere = TestHeader();
   elsewhere.host = "other";
   elsewhere.started = "2027-01-01T00:00:00Z";
-  elsewhere.duly_version = "9";
+  elsewhere.build = "9";
   EXPECT_EQ(HashOf(elsewhere, records).all, hash.all);
 
   EventLogHeader reconfigured = TestHeader();

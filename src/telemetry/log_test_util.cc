@@ -165,7 +165,7 @@ EventLogHeader TestHeader() {
   header.start = FromNanos(987'654'321'012);
   header.host = "board-\"1\"\n";
   header.seed = 0xFFFFFFFFFFFFFFFF;
-  header.duly_version = "0.1.0";
+  header.build = "0.1.0";
   EngineConfig& config = header.config;
   config.max_waiting = 64;
   config.devices = {{"cpu", 2}, {"gpu", 1}};

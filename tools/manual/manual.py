@@ -32,7 +32,8 @@ def sections(program, path=()):
 
 
 def manual(program):
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    build = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    version = build.partition(" (")[0]
     return "".join([
         f'.TH DULY 1 "" "{roff(version)}" "User Commands"\n',
         ".SH NAME\nduly \\- serves DNNs on small machines and keeps their deadlines\n",
