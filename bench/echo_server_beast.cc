@@ -2,7 +2,6 @@
 //
 // What Boost.Beast costs by itself, as a base to compare with: asynchronous, its usual string_body,
 // the body of a request given back as it came. Prints its port.
-#include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/strand.hpp>
@@ -17,6 +16,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "echo_flags.h"
 
 namespace {
 
@@ -69,26 +70,24 @@ void Accept(asio::io_context& context, tcp::acceptor& acceptor) {
                         });
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  std::uint16_t port = 0;
-  int threads = 1;
-  CLI::App app("Echo server on Boost.Beast.");
-  app.add_option("--port", port, "0: any (0)");
-  app.add_option("--threads", threads, "That serve (1)")->check(CLI::PositiveNumber);
-  CLI11_PARSE(app, argc, argv);
+int Run(const duly::EchoFlags& flags) {
   try {
-    asio::io_context context(threads);
-    tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), port});
+    asio::io_context context(flags.threads);
+    tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), flags.port});
     std::cout << acceptor.local_endpoint().port() << std::endl;
     Accept(context, acceptor);
     std::vector<std::jthread> pool;
-    for (int i = 1; i < threads; ++i) pool.emplace_back([&context] { context.run(); });
+    for (int i = 1; i < flags.threads; ++i) pool.emplace_back([&context] { context.run(); });
     context.run();
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';
     return 1;
   }
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return duly::RunEchoServer(argc, argv, "Echo server on Boost.Beast.", Run);
 }

@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -26,6 +25,7 @@
 #include <vector>
 
 #include "cli/http_fetch.h"
+#include "echo_flags.h"
 
 namespace duly {
 namespace {
@@ -157,13 +157,13 @@ class Connection {
   }
 }
 
-int Run(std::uint16_t port, int threads) {
+int Run(const EchoFlags& flags) {
   const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
   ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_port = htons(port);
+  address.sin_port = htons(flags.port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof(address);
   auto* raw = reinterpret_cast<sockaddr*>(&address);
@@ -174,7 +174,7 @@ int Run(std::uint16_t port, int threads) {
   }
   std::cout << ntohs(address.sin_port) << std::endl;
   std::vector<std::jthread> pool;
-  for (int i = 1; i < threads; ++i) pool.emplace_back([&listener] { Serve(listener.get()); });
+  for (int i = 1; i < flags.threads; ++i) pool.emplace_back([&listener] { Serve(listener.get()); });
   Serve(listener.get());
 }
 
@@ -182,11 +182,5 @@ int Run(std::uint16_t port, int threads) {
 }  // namespace duly
 
 int main(int argc, char** argv) {
-  std::uint16_t port = 0;
-  int threads = 1;
-  CLI::App app("Echo server over plain sockets.");
-  app.add_option("--port", port, "0: any (0)");
-  app.add_option("--threads", threads, "That serve (1)")->check(CLI::PositiveNumber);
-  CLI11_PARSE(app, argc, argv);
-  return duly::Run(port, threads);
+  return duly::RunEchoServer(argc, argv, "Echo server over plain sockets.", duly::Run);
 }

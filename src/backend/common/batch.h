@@ -15,6 +15,19 @@ namespace duly {
 // The item's tensor for inputs[index], or nullptr when it was left out.
 const Tensor* FindInput(const RunItem& item, std::span<const TensorSpec> inputs, std::size_t index);
 
+// How many of a model's outputs the item wants: without any named, all.
+inline std::size_t WantedCount(const RunItem& item, std::size_t output_count) {
+  return item.wanted_outputs.empty() ? output_count : item.wanted_outputs.size();
+}
+
+// Calls visit(index) for each of them, in the order of the answer.
+template <typename Visit>
+void ForEachWanted(const RunItem& item, std::size_t output_count, Visit visit) {
+  for (std::size_t i = 0; i < WantedCount(item, output_count); ++i) {
+    visit(item.wanted_outputs.empty() ? i : item.wanted_outputs[i]);
+  }
+}
+
 // "On failure no item has outputs."
 void ClearOutputs(std::span<RunItem> items);
 

@@ -4,49 +4,30 @@
 #include <string>
 #include <utility>
 
-#include "backend/common/batch.h"
+#include "backend/common/configured_variant.h"
 #include "backend/common/monotonic.h"
 #include "base/units.h"
 
 namespace duly {
 namespace {
 
-class CopyVariant final : public LoadedVariant {
+class CopyVariant final : public ConfiguredVariant {
  public:
-  CopyVariant(const ModelSpec& model, Duration delay)
-      : inputs_(model.inputs), outputs_(model.outputs), max_rows_(model.max_rows), delay_(delay) {}
-
-  const std::vector<TensorSpec>& inputs() const override { return inputs_; }
-  const std::vector<TensorSpec>& outputs() const override { return outputs_; }
+  CopyVariant(const ModelSpec& model, Duration delay) : ConfiguredVariant(model), delay_(delay) {}
 
   Status Run(std::span<RunItem> items, RunTimes& times) override {
     const Duration start = MonotonicNow();
-    ClearOutputs(items);
-    const Result<std::uint32_t> rows = CheckBatch(items, inputs_, outputs_.size(), max_rows_);
-    if (!rows) return rows.error();
-    for (RunItem& item : items) {
-      if (item.wanted_outputs.empty()) {
-        item.outputs.reserve(outputs_.size());
-        for (std::size_t k = 0; k < outputs_.size(); ++k) AddOutput(item, k);
-      } else {
-        item.outputs.reserve(item.wanted_outputs.size());
-        for (const std::uint32_t k : item.wanted_outputs) AddOutput(item, k);
-      }
-    }
+    Status status = Answer(items, [this](const RunItem& item, std::size_t k) {
+      const Tensor& input = *FindInput(item, inputs(), k);
+      return Tensor{outputs()[k].name, input.type, input.shape, input.data};
+    });
+    if (!status.ok()) return status;
     if (delay_ > Duration(0)) SleepUntilMonotonic(start + delay_);
     times.infer = MonotonicNow() - start;
     return Status();
   }
 
  private:
-  void AddOutput(RunItem& item, std::size_t index) const {
-    const Tensor& input = *FindInput(item, inputs_, index);
-    item.outputs.push_back({outputs_[index].name, input.type, input.shape, input.data});
-  }
-
-  const std::vector<TensorSpec> inputs_;
-  const std::vector<TensorSpec> outputs_;
-  const std::uint32_t max_rows_;
   const Duration delay_;
 };
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "backend/common/batch.h"
+#include "backend/common/configured_variant.h"
 #include "backend/common/monotonic.h"
 
 namespace duly {
@@ -19,46 +19,27 @@ struct Row {
   std::size_t size = 0;  // bytes
 };
 
-class ZeroVariant final : public LoadedVariant {
+class ZeroVariant final : public ConfiguredVariant {
  public:
   // zeros are at least as long as the longest output of a full batch.
   ZeroVariant(const ModelSpec& model, std::vector<Row> rows, Buffer zeros)
-      : inputs_(model.inputs),
-        outputs_(model.outputs),
-        max_rows_(model.max_rows),
-        rows_(std::move(rows)),
-        zeros_(std::move(zeros)) {}
-
-  const std::vector<TensorSpec>& inputs() const override { return inputs_; }
-  const std::vector<TensorSpec>& outputs() const override { return outputs_; }
+      : ConfiguredVariant(model), rows_(std::move(rows)), zeros_(std::move(zeros)) {}
 
   Status Run(std::span<RunItem> items, RunTimes& times) override {
     const Duration start = MonotonicNow();
-    ClearOutputs(items);
-    const Result<std::uint32_t> rows = CheckBatch(items, inputs_, outputs_.size(), max_rows_);
-    if (!rows) return rows.error();
-    for (RunItem& item : items) {
-      for (std::size_t k = 0; item.wanted_outputs.empty() && k < outputs_.size(); ++k) {
-        AddOutput(item, k);
-      }
-      for (const std::uint32_t k : item.wanted_outputs) AddOutput(item, k);
-    }
+    Status status = Answer(items, [this](const RunItem& item, std::size_t k) {
+      const Row& row = rows_[k];
+      Tensor output{outputs()[k].name, outputs()[k].type, row.shape,
+                    zeros_.Slice(0, row.size * item.rows)};
+      if (max_rows() > 0) output.shape[0] = item.rows;
+      return output;
+    });
+    if (!status.ok()) return status;
     times.infer = MonotonicNow() - start;
     return Status();
   }
 
  private:
-  void AddOutput(RunItem& item, std::size_t index) const {
-    const Row& row = rows_[index];
-    Tensor output{outputs_[index].name, outputs_[index].type, row.shape,
-                  zeros_.Slice(0, row.size * item.rows)};
-    if (max_rows_ > 0) output.shape[0] = item.rows;
-    item.outputs.push_back(std::move(output));
-  }
-
-  const std::vector<TensorSpec> inputs_;
-  const std::vector<TensorSpec> outputs_;
-  const std::uint32_t max_rows_;
   const std::vector<Row> rows_;
   const Buffer zeros_;
 };

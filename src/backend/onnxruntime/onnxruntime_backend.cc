@@ -279,13 +279,8 @@ class OnnxVariant final : public LoadedVariant {
       item.outputs.push_back({outputs_[index].name, outputs_[index].type, std::move(shape),
                               batch.data.Slice(begin, end - begin)});
     };
-    if (item.wanted_outputs.empty()) {
-      item.outputs.reserve(outputs_.size());
-      for (std::size_t index = 0; index < outputs_.size(); ++index) add(index);
-    } else {
-      item.outputs.reserve(item.wanted_outputs.size());
-      for (const std::uint32_t index : item.wanted_outputs) add(index);
-    }
+    item.outputs.reserve(WantedCount(item, outputs_.size()));
+    ForEachWanted(item, outputs_.size(), add);
   }
 
   const std::shared_ptr<Library> library_;  // destroyed last
