@@ -49,8 +49,8 @@ def duly(repository, *flags):
     with tempfile.TemporaryDirectory() as folder:
         ready = pathlib.Path(folder) / "ready.json"
         process = subprocess.Popen(
-            [BUILD / "duly", "serve", "--model-repository", repository, "--http-port", "0", "--metrics-port", "0",
-             "--ready-file", ready, "--log-level", "warning", *flags])
+            [BUILD / "duly", "serve", "--model-repository", repository, "--http-port", "0", "--grpc-port", "0",
+             "--metrics-port", "0", "--ready-file", ready, "--log-level", "warning", *flags])
         try:
             deadline = time.monotonic() + 30
             while not ready.exists():

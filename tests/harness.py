@@ -34,11 +34,11 @@ def copy_model(folder, name, tensors, max_rows=0, delay=None):
 
 
 class Server:
-    """A running `duly serve`: `url` (host:port) and `metrics_url`. Leaving the context stops it by SIGTERM."""
+    """A running `duly serve`: `url` (host:port), `grpc_url` and `metrics_url`. Leaving the context stops it by SIGTERM."""
 
     def __init__(self, duly, repository, *flags):
         self.command = [str(duly), "serve", "--model-repository", str(repository), "--http-port", "0",
-                        "--metrics-port", "0", *flags]
+                        "--grpc-port", "0", "--metrics-port", "0", *flags]
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -55,7 +55,7 @@ class Server:
             time.sleep(0.01)
         addresses = json.loads(ready.read_text())
         assert addresses["pid"] == self.process.pid
-        self.url, self.metrics_url = addresses["http"], addresses["metrics"]
+        self.url, self.grpc_url, self.metrics_url = addresses["http"], addresses["grpc"], addresses["metrics"]
         return self
 
     def stop(self):

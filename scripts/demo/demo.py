@@ -59,7 +59,7 @@ def server(policy, profile, out):
     with tempfile.TemporaryDirectory() as folder:
         ready = pathlib.Path(folder) / "ready.json"
         command = [DULY, "serve", "--config", HERE / "node.yaml", "--policy", POLICIES[policy], "--profile", profile,
-                   "--http-port", "0", "--metrics-port", "0", "--ready-file", ready]
+                   "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--ready-file", ready]
         for repository in REPOSITORIES:
             command += ["--model-repository", repository]
         with open(out / f"serve-{slug(policy)}.log", "a", encoding="utf-8") as log:

@@ -31,7 +31,9 @@
 #include "policy/registry.h"
 #include "runtime/node.h"
 #include "runtime/steady_clock.h"
+#include "server/grpc_server.h"
 #include "server/http_server.h"
+#include "server/model_service.h"
 #include "telemetry/recorder.h"
 
 namespace duly {
@@ -41,8 +43,10 @@ struct ServeFlags {
   NodeFlags node;
   std::string host = "127.0.0.1";
   std::uint16_t http_port = 8000;
+  std::uint16_t grpc_port = 8001;
   std::uint16_t metrics_port = 8002;
   std::uint32_t http_threads = 0;
+  std::uint32_t grpc_threads = 0;
   std::optional<std::uint64_t> max_input_size;
   std::optional<std::uint64_t> input_memory;
   std::string record_file;
@@ -100,11 +104,13 @@ std::string HostName() {
 }
 
 // Written beside its place and moved there: who waits for the file never reads half of it.
-Status WriteReadyFile(const std::string& file, const std::string& host, const HttpServer& server) {
+Status WriteReadyFile(const std::string& file, const std::string& host, const HttpServer& http,
+                      const GrpcServer& grpc) {
   const std::string partial = file + ".partial";
   nlohmann::json ready;
-  ready["http"] = fmt::format("{}:{}", host, server.port());
-  if (const auto port = server.metrics_port()) ready["metrics"] = fmt::format("{}:{}", host, *port);
+  ready["http"] = fmt::format("{}:{}", host, http.port());
+  ready["grpc"] = fmt::format("{}:{}", host, grpc.port());
+  if (const auto port = http.metrics_port()) ready["metrics"] = fmt::format("{}:{}", host, *port);
   ready["pid"] = getpid();
   {
     std::ofstream stream(partial);
@@ -134,18 +140,26 @@ void ListPolicies() {
 }
 
 // Not ready, then a grace period in which balancers notice, then drain: nothing accepted is lost.
-int ShutDown(const ServeFlags& flags, const Signals& signals, HttpServer& server, Node& node) {
-  server.Leave();
+int ShutDown(const ServeFlags& flags, const Signals& signals, ModelService& service,
+             HttpServer& http, GrpcServer& grpc) {
+  const Node& node = service.node();
+  service.SetReady(false);
+  http.Leave();
+  grpc.SetServing(false);
   if (flags.grace.value_or(Duration(0)) > Duration(0)) {
     spdlog::info("not ready; serving on for {}", FormatDuration(*flags.grace));
     signals.Wait(flags.grace);
   }
   const std::size_t accepted = node.LiveRequests();
   if (accepted > 0) spdlog::info("answering the last {} requests", accepted);
-  auto drained = std::make_shared<std::promise<void>>();
-  server.Drain([drained] { drained->set_value(); });
-  if (drained->get_future().wait_for(std::chrono::seconds(flags.exit_timeout_secs)) !=
-      std::future_status::ready) {
+  const auto drained = std::make_shared<std::array<std::promise<void>, 2>>();
+  http.Drain([drained] { (*drained)[0].set_value(); });
+  grpc.Drain([drained] { (*drained)[1].set_value(); });
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(flags.exit_timeout_secs);
+  const bool done = std::ranges::all_of(*drained, [&](std::promise<void>& server) {
+    return server.get_future().wait_until(end) == std::future_status::ready;
+  });
+  if (!done) {
     spdlog::error("{} requests are unanswered after {} s: exit without them", node.LiveRequests(),
                   flags.exit_timeout_secs);
     // Threads may still hold them: destroying the node would wait for their runs.
@@ -208,21 +222,35 @@ int Serve(const ServeFlags& flags) {
   if (!node) return Fail(node.error(), kExitUsage);
   if (!recording.ok()) return Fail(recording.WithContext("--record"), kExitUsage);
 
-  Result<std::unique_ptr<HttpServer>> server = HttpServer::Start(http, **node);
-  if (!server) return Fail(server.error(), kExitFailed);
-  (*server)->SetReady();
-  spdlog::info("serving {} models on http://{}:{} under {}{}", (*node)->Models().size(), flags.host,
-               (*server)->port(), header.policy,
+  GrpcOptions grpc;
+  grpc.host = flags.host;
+  grpc.port = flags.grpc_port;
+  grpc.threads = flags.grpc_threads;
+  grpc.message_bytes = http.limits.body_bytes;
+
+  ModelService service(**node);
+  Result<std::unique_ptr<HttpServer>> http_server = HttpServer::Start(http, service);
+  if (!http_server) return Fail(http_server.error(), kExitFailed);
+  Result<std::unique_ptr<GrpcServer>> grpc_server = GrpcServer::Start(grpc, service);
+  if (!grpc_server) return Fail(grpc_server.error(), kExitFailed);
+  service.SetReady(true);
+  (*grpc_server)->SetServing(true);
+  spdlog::info("serving {} models on http://{}:{} and grpc://{}:{} under {}{}",
+               (*node)->Models().size(), flags.host, (*http_server)->port(), flags.host,
+               (*grpc_server)->port(), header.policy,
                flags.host == "127.0.0.1" ? " (this machine only; --host opens it to others)" : "");
   if (!flags.ready_file.empty()) {
-    if (const Status ready = WriteReadyFile(flags.ready_file, flags.host, **server); !ready.ok()) {
+    if (const Status ready =
+            WriteReadyFile(flags.ready_file, flags.host, **http_server, **grpc_server);
+        !ready.ok()) {
       return Fail(ready, kExitFailed);
     }
   }
 
   spdlog::info("signal {}", strsignal(signals.Wait(std::nullopt)));
-  const int code = ShutDown(flags, signals, **server, **node);
-  server->reset();
+  const int code = ShutDown(flags, signals, service, **http_server, **grpc_server);
+  grpc_server->reset();
+  http_server->reset();
   node->reset();
   if (recorder != nullptr) {
     if (const Status closed = recorder->Close(); !closed.ok()) {
@@ -255,11 +283,15 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
       ->type_name("FILE");
   parser.add_option("--host", flags->host, "Address to listen on (127.0.0.1)")->type_name("IP");
   parser.add_option("--http-port", flags->http_port, "0: any free one (8000)")->type_name("PORT");
+  parser.add_option("--grpc-port", flags->grpc_port, "0: any free one (8001)")->type_name("PORT");
   parser.add_option("--metrics-port", flags->metrics_port, "0: any free one (8002)")
       ->type_name("PORT");
   parser.add_option("--http-thread-count", flags->http_threads, "I/O threads (up to 2)")
       ->type_name("N");
-  AddSize(parser, "--http-max-input-size", flags->max_input_size, "Largest body (64MiB)");
+  parser.add_option("--grpc-thread-count", flags->grpc_threads, "I/O threads (up to 2)")
+      ->type_name("N");
+  AddSize(parser, "--http-max-input-size", flags->max_input_size,
+          "Largest body or message (64MiB)");
   AddSize(parser, "--http-input-memory", flags->input_memory,
           "Of the bodies of all requests together (a quarter of the memory)");
   AddDuration(parser, "--inline-below", flags->inline_below,

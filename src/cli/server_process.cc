@@ -67,9 +67,10 @@ Result<std::unique_ptr<ServerProcess>> ServerProcess::Start(
     return Error(StatusCode::kInternal, "no temporary folder: {}", std::strerror(errno));
   }
   const std::string ready_file = folder.path() + "/ready.json";
-  std::vector<std::string> arguments = {"duly",        "serve",   "--host",         "127.0.0.1",
-                                        "--http-port", "0",       "--metrics-port", "0",
-                                        "--log-level", "warning", "--ready-file",   ready_file};
+  std::vector<std::string> arguments = {"duly",           "serve",   "--host",      "127.0.0.1",
+                                        "--http-port",    "0",       "--grpc-port", "0",
+                                        "--metrics-port", "0",       "--log-level", "warning",
+                                        "--ready-file",   ready_file};
   for (const std::string& repository : repositories) {
     arguments.insert(arguments.end(), {"--model-repository", repository});
   }

@@ -27,10 +27,10 @@ namespace duly {
 
 // What all connections of a server share. Outlives them.
 struct HttpShared {
-  HttpShared(HttpOptions o, Node& node)
+  HttpShared(HttpOptions o, ModelService& service)
       : options(std::move(o)),
         bodies(std::make_shared<MemoryBudget>(options.limits.bodies_bytes)),
-        routes(node) {}
+        routes(service) {}
 
   const HttpOptions options;
   const std::shared_ptr<MemoryBudget> bodies;

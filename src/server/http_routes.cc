@@ -4,17 +4,14 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
-#include <chrono>
-#include <limits>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
-#include "base/build.h"
 #include "server/json_text.h"
 #include "server/metrics.h"
-#include "server/model_json.h"
 #include "server/outcome_codes.h"
+#include "server/proto_json.h"
 
 namespace duly {
 namespace {
@@ -92,20 +89,18 @@ std::string_view PathOf(std::string_view target) {
   return target.substr(0, target.find_first_of("?#"));
 }
 
-// Milliseconds since 1970, for what clients compare with their calendar.
-std::int64_t UnixNowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 HttpReply Json(std::string body) {
   HttpReply reply;
   reply.body = std::move(body);
   return reply;
 }
 
-HttpReply Error(std::uint16_t code, std::string_view message) {
+// Names come from files; bytes that are not UTF-8 must not throw.
+HttpReply Json(const nlohmann::ordered_json& json) {
+  return Json(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
+
+HttpReply ErrorReplyOf(std::uint16_t code, std::string_view message) {
   HttpReply reply = Json(ErrorJson(message));
   reply.code = code;
   return reply;
@@ -136,14 +131,10 @@ HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port) {
   if (rest.starts_with(kVersions)) {
     rest.remove_prefix(kVersions.size());
     const std::string_view version = rest.substr(0, rest.find('/'));
-    const char* const end = version.data() + version.size();
     if (version.empty() || version.find_first_not_of("0123456789") != std::string_view::npos) {
       return route;
     }
-    // A number that is too large names no version, as any other that is not there.
-    if (std::from_chars(version.data(), end, route.version).ec != std::errc()) {
-      route.version = std::numeric_limits<std::int64_t>::max();
-    }
+    route.version = version;
     rest.remove_prefix(version.size());
   }
   for (const Pattern& pattern : kModelRoutes) {
@@ -156,55 +147,46 @@ HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port) {
 }
 
 HttpReply HttpRoutes::ErrorReply(const Status& status) {
-  HttpReply reply = Error(HttpCode(status.code()), status.message());
+  HttpReply reply = ErrorReplyOf(HttpCode(status.code()), status.message());
   if (IsRetryable(status.code())) reply.retry_after_s = RetryAfterSeconds(Duration(0));
   return reply;
-}
-
-std::shared_ptr<const ServedModel> HttpRoutes::FindModel(const HttpRoute& route,
-                                                         Status& failure) const {
-  std::shared_ptr<const ServedModel> model = node_.FindModel(route.model, route.version);
-  if (model != nullptr) return model;
-  failure = Status(StatusCode::kNotFound,
-                   node_.FindModel(route.model, -1) == nullptr
-                       ? fmt::format("unknown model '{}'", route.model)
-                       : fmt::format("model '{}' has no version {}", route.model, route.version));
-  return nullptr;
 }
 
 HttpReply HttpRoutes::Answer(const HttpRoute& route) const {
   switch (route.kind) {
     case Kind::kLive:
-      return Json(R"({"live":true})");
+      return Json(std::string(R"({"live":true})"));
     case Kind::kReady: {
-      const bool ready = ready_.load(std::memory_order_relaxed);
-      HttpReply reply = Json(ready ? R"({"ready":true})" : R"({"ready":false})");
+      const bool ready = service_.ready();
+      HttpReply reply = Json({{"ready", ready}});
       if (!ready) reply.code = 400;
       return reply;
     }
     case Kind::kServer:
-      return Json(ServerMetadataJson(Version()));
+      return Json(ToJson(service_.ServerMetadata()));
     case Kind::kModels:
-      return Json(ModelNamesJson(node_.Models()));
+      return Json({{"models", service_.ModelNames()}});
     case Kind::kAllStats:
-      return Json(ModelStatsJson(node_.Models(), node_.Stats(), node_.Now(), UnixNowMs()));
+      return Json(ToJson(service_.AllStatistics()));
     case Kind::kIndex:
-      return Json(RepositoryIndexJson(node_.Models()));
+      return Json(ToJson(service_.RepositoryIndex())["models"]);
     case Kind::kMetrics: {
-      HttpReply reply = Json(MetricsText(node_.Models(), node_.config(), node_.Stats()));
+      HttpReply reply = Json(MetricsText(node().Models(), node().config(), node().Stats()));
       reply.content_type = kMetricsContentType;
       return reply;
     }
     case Kind::kModel:
     case Kind::kModelReady:
     case Kind::kModelConfig:
-    case Kind::kModelStats:
-      return AnswerModel(route);
+    case Kind::kModelStats: {
+      Result<HttpReply> reply = AnswerModel(route);
+      return reply ? std::move(*reply) : ErrorReply(reply.error());
+    }
     case Kind::kLater:
-      return Error(501, "this part of the protocol is not in this version of Duly");
+      return ErrorReplyOf(501, "this part of the protocol is not in this version of Duly");
     case Kind::kMethod: {
-      HttpReply reply =
-          Error(405, fmt::format("this route does not know the method: expected {}", route.allow));
+      HttpReply reply = ErrorReplyOf(
+          405, fmt::format("this route does not know the method: expected {}", route.allow));
       reply.allow = route.allow;
       return reply;
     }
@@ -212,32 +194,33 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route) const {
     case Kind::kUnknown:
       break;
   }
-  return Error(404, "no such route: expected /v2, /v2/health/ready, /v2/models/NAME/infer, ...");
+  return ErrorReplyOf(404,
+                      "no such route: expected /v2, /v2/health/ready, /v2/models/NAME/infer, ...");
 }
 
-HttpReply HttpRoutes::AnswerModel(const HttpRoute& route) const {
-  Status failure;
-  const std::shared_ptr<const ServedModel> model = FindModel(route, failure);
-  if (model == nullptr) return ErrorReply(failure);
+Result<HttpReply> HttpRoutes::AnswerModel(const HttpRoute& route) const {
   switch (route.kind) {
     case Kind::kModelReady: {
-      std::string body = R"({"name":)";
-      AppendJsonString(body, model->spec.name);
-      body += model->ready ? R"(,"ready":true})" : R"(,"ready":false})";
-      HttpReply reply = Json(std::move(body));
+      DULY_ASSIGN_OR_RETURN(const std::shared_ptr<const ServedModel> model,
+                            service_.FindModel(route.model, route.version));
+      HttpReply reply = Json({{"name", model->spec.name}, {"ready", model->ready}});
       if (!model->ready) reply.code = 400;
       return reply;
     }
-    case Kind::kModelConfig:
-      return Json(ModelConfigJson(model->spec));
-    case Kind::kModelStats:
-      return Json(ModelStatsJson(std::span(&model, 1), node_.Stats(), node_.Now(), UnixNowMs()));
+    case Kind::kModelConfig: {
+      DULY_ASSIGN_OR_RETURN(const inference::ModelConfig config,
+                            service_.ModelConfig(route.model, route.version));
+      return Json(ToJson(config));
+    }
+    case Kind::kModelStats: {
+      DULY_ASSIGN_OR_RETURN(const inference::ModelStatisticsResponse statistics,
+                            service_.ModelStatistics(route.model, route.version));
+      return Json(ToJson(statistics));
+    }
     default: {
-      std::vector<std::int64_t> versions;
-      for (const auto& other : node_.Models()) {
-        if (other->spec.name == model->spec.name) versions.push_back(other->spec.version);
-      }
-      return Json(ModelMetadataJson(model->spec, versions));
+      DULY_ASSIGN_OR_RETURN(const inference::ModelMetadataResponse metadata,
+                            service_.ModelMetadata(route.model, route.version));
+      return Json(ToJson(metadata));
     }
   }
 }
@@ -245,16 +228,12 @@ HttpReply HttpRoutes::AnswerModel(const HttpRoute& route) const {
 Result<InferCall> HttpRoutes::DecodeInfer(const HttpRoute& route, InferDecoder& decoder,
                                           const Buffer& body,
                                           std::optional<std::uint64_t> json_size) const {
-  Status failure;
-  std::shared_ptr<const ServedModel> model = FindModel(route, failure);
-  if (model == nullptr) return duly::Error(std::move(failure));
-  if (!model->ready) {
-    return duly::Error(StatusCode::kUnavailable, "model '{}' is not ready yet", route.model);
-  }
+  DULY_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> model,
+                        service_.FindReadyModel(route.model, route.version));
   if (!json_size && body.size() == 0) {
-    return duly::Error(StatusCode::kInvalidArgument, "the request has no body");
+    return Error(StatusCode::kInvalidArgument, "the request has no body");
   }
-  return decoder.Decode(std::move(model), node_, body, json_size.value_or(body.size()));
+  return decoder.Decode(std::move(model), node(), body, json_size.value_or(body.size()));
 }
 
 HttpReply HttpRoutes::InferReply(const InferReplyFormat& format, InferResponse response) const {

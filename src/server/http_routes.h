@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
-#include "runtime/node.h"
 #include "server/http_head.h"
 #include "server/http_message.h"
 #include "server/infer_json.h"
+#include "server/model_service.h"
 
 namespace duly {
 
@@ -37,7 +36,7 @@ struct HttpRoute {
   };
   Kind kind = Kind::kUnknown;
   std::string model;
-  std::int64_t version = -1;  // -1: the highest
+  std::string version;        // digits; empty: the highest
   std::string_view allow;     // kMethod
 };
 
@@ -48,11 +47,10 @@ HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port);
 // Threading: all methods from any thread.
 class HttpRoutes {
  public:
-  // Borrows the node.
-  explicit HttpRoutes(Node& node) : node_(node) {}
+  // Borrows the service.
+  explicit HttpRoutes(ModelService& service) : service_(service) {}
 
-  void SetReady(bool ready) { ready_.store(ready, std::memory_order_relaxed); }
-  Node& node() const { return node_; }
+  Node& node() const { return service_.node(); }
 
   // Everything but kInfer.
   HttpReply Answer(const HttpRoute& route) const;
@@ -65,12 +63,9 @@ class HttpRoutes {
   static HttpReply ErrorReply(const Status& status);
 
  private:
-  // nullptr and `failure` when there is none.
-  std::shared_ptr<const ServedModel> FindModel(const HttpRoute& route, Status& failure) const;
-  HttpReply AnswerModel(const HttpRoute& route) const;
+  Result<HttpReply> AnswerModel(const HttpRoute& route) const;
 
-  Node& node_;
-  std::atomic<bool> ready_{false};
+  ModelService& service_;
 };
 
 }  // namespace duly

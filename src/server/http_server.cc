@@ -60,7 +60,7 @@ Result<tcp::endpoint> Resolve(const std::string& host, std::uint16_t port) {
 
 class HttpServer::Impl {
  public:
-  Impl(HttpOptions options, Node& node) : shared_(std::move(options), node) {}
+  Impl(HttpOptions options, ModelService& service) : shared_(std::move(options), service) {}
 
   Status Start() {
     const HttpOptions& options = shared_.options;
@@ -221,8 +221,8 @@ class HttpServer::Impl {
   std::size_t next_thread_ = 0;
 };
 
-Result<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions options, Node& node) {
-  auto impl = std::make_unique<Impl>(std::move(options), node);
+Result<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions options, ModelService& service) {
+  auto impl = std::make_unique<Impl>(std::move(options), service);
   DULY_RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
@@ -235,12 +235,7 @@ std::optional<std::uint16_t> HttpServer::metrics_port() const {
   return impl_->PortOf(HttpPort::kMetrics);
 }
 
-void HttpServer::SetReady() { impl_->shared().routes.SetReady(true); }
-
-void HttpServer::Leave() {
-  impl_->shared().routes.SetReady(false);
-  impl_->shared().leaving.store(true, std::memory_order_relaxed);
-}
+void HttpServer::Leave() { impl_->shared().leaving.store(true, std::memory_order_relaxed); }
 
 void HttpServer::Drain(std::function<void()> done) { impl_->Drain(std::move(done)); }
 

@@ -9,8 +9,8 @@
 
 #include "base/result.h"
 #include "base/time.h"
-#include "runtime/node.h"
 #include "server/http_head.h"
+#include "server/model_service.h"
 
 namespace duly {
 
@@ -31,14 +31,14 @@ struct HttpOptions {
 
 // The Open Inference Protocol over HTTP/1.1.
 //
-// Life: Start (live, not ready) -> SetReady -> Leave -> Drain -> destruction. The node must outlive
-// the server and be able to answer until the server is gone.
+// Life: Start -> Leave -> Drain -> destruction. The service says whether it is ready. The service and
+// its node must outlive the server, and the node be able to answer until the server is gone.
 // Threading: the methods below from any one thread; requests run on the server's own I/O threads,
 // and answers may come to it from any thread.
 class HttpServer {
  public:
   // Binds and starts to serve. kInvalidArgument or kUnavailable when an address cannot be had.
-  static Result<std::unique_ptr<HttpServer>> Start(HttpOptions options, Node& node);
+  static Result<std::unique_ptr<HttpServer>> Start(HttpOptions options, ModelService& service);
   // Closes everything at once; requests in the node are cancelled, and their ends awaited.
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
@@ -47,10 +47,8 @@ class HttpServer {
   std::uint16_t port() const;
   std::optional<std::uint16_t> metrics_port() const;
 
-  // /v2/health/ready says yes from now on.
-  void SetReady();
-  // Not ready any more; every answer from now on asks the client to close its connection, so that
-  // it can move to another server while this one still serves.
+  // Every answer from now on asks the client to close its connection, so that it can move to another
+  // server while this one still serves.
   void Leave();
   // Takes no new connections and answers what has been received; then calls `done` once, on one of
   // the server's threads.

@@ -51,10 +51,10 @@ HttpOptions TestOptions() {
 class HttpServing : public ::testing::Test {
  protected:
   void Serve(HttpOptions options = TestOptions()) {
-    auto server = HttpServer::Start(std::move(options), node_);
+    auto server = HttpServer::Start(std::move(options), service_);
     ASSERT_TRUE(server) << server.error().ToString();
     server_ = std::move(*server);
-    server_->SetReady();
+    service_.SetReady(true);
   }
   TestReply Call(std::string_view bytes) { return TestClient(server_->port()).Call(bytes); }
   json Get(std::string_view target) {
@@ -74,22 +74,24 @@ class HttpServing : public ::testing::Test {
   }
 
   FakeNode node_{TestModels()};
+  ModelService service_{node_};
   std::unique_ptr<HttpServer> server_;
 };
 
 TEST_F(HttpServing, HealthSpeaksJsonAndFollowsTheServersLife) {
-  auto server = HttpServer::Start(TestOptions(), node_);
+  auto server = HttpServer::Start(TestOptions(), service_);
   ASSERT_TRUE(server);
   TestClient client((*server)->port());
   EXPECT_EQ(client.Call(GetRequest("/v2/health/live")).body, R"({"live":true})");
   TestReply ready = client.Call(GetRequest("/v2/health/ready"));
   EXPECT_EQ(ready.code, 400);
   EXPECT_EQ(ready.body, R"({"ready":false})");
-  (*server)->SetReady();
+  service_.SetReady(true);
   ready = client.Call(GetRequest("/v2/health/ready"));
   EXPECT_EQ(ready.code, 200);
   EXPECT_EQ(ready.body, R"({"ready":true})");
   EXPECT_FALSE(ready.headers.contains("connection"));
+  service_.SetReady(false);
   (*server)->Leave();
   ready = client.Call(GetRequest("/v2/health/ready"));
   EXPECT_EQ(ready.code, 400);
@@ -101,11 +103,11 @@ TEST_F(HttpServing, AnAddressThatIsTakenIsAFailedStart) {
   Serve();
   HttpOptions options = TestOptions();
   options.port = server_->port();
-  auto second = HttpServer::Start(options, node_);
+  auto second = HttpServer::Start(options, service_);
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message(), HasSubstr("cannot listen on 127.0.0.1:"));
   options.host = "no such host";
-  EXPECT_EQ(HttpServer::Start(options, node_).error().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(HttpServer::Start(options, service_).error().code(), StatusCode::kInvalidArgument);
 }
 
 TEST_F(HttpServing, MetadataConfigurationAndIndexDescribeTheModels) {
@@ -131,7 +133,7 @@ TEST_F(HttpServing, MetadataConfigurationAndIndexDescribeTheModels) {
   EXPECT_EQ(Get("/v2/models")["models"].size(), TestModels().size());
   const json index = json::parse(Call(PostRequest("/v2/repository/index", "")).body);
   EXPECT_EQ(index.size(), TestModels().size());
-  EXPECT_EQ(index[0], json::parse(R"({"name":"copy","version":"1","state":"READY"})"));
+  EXPECT_EQ(index[0], json::parse(R"({"name":"copy","version":"1","state":"READY","reason":""})"));
 }
 
 TEST_F(HttpServing, StatisticsHaveEveryMemberThatClientsInsistOn) {
@@ -170,7 +172,8 @@ TEST_F(HttpServing, RoutesMatchWholePathsAndNamesAreDecoded) {
   std::vector<ModelSpec> models = TestModels();
   models.push_back(EchoModel("a b/ü%", 0, {{DataType::kFp32, {-1}}}));
   FakeNode node(models);
-  auto server = HttpServer::Start(TestOptions(), node);
+  ModelService service(node);
+  auto server = HttpServer::Start(TestOptions(), service);
   ASSERT_TRUE(server);
   TestClient client((*server)->port());
   const auto code = [&](std::string_view target) { return client.Call(GetRequest(target)).code; };
@@ -197,7 +200,7 @@ TEST_F(HttpServing, RoutesMatchWholePathsAndNamesAreDecoded) {
   EXPECT_EQ(error("/v2/models/%FF/config"), "unknown model '\xEF\xBF\xBD'");
   EXPECT_EQ(error("/v2/models/copy/versions/2"), "model 'copy' has no version 2");
   EXPECT_EQ(error("/v2/models/copy/versions/99999999999999999999/stats"),
-            "model 'copy' has no version 9223372036854775807");
+            "model 'copy' has no version 99999999999999999999");
 }
 
 TEST_F(HttpServing, WrongMethodsAreToldTheRightOnes) {
@@ -565,7 +568,8 @@ TEST_F(HttpServing, ANodeThatDropsARequestIsAnInternalError) {
     RequestId Submit(InferRequest, ResponseHandle) override { return {}; }
   };
   Dropping node(TestModels());
-  auto server = HttpServer::Start(TestOptions(), node);
+  ModelService service(node);
+  auto server = HttpServer::Start(TestOptions(), service);
   ASSERT_TRUE(server);
   EXPECT_EQ(TestClient((*server)->port()).Call(PostRequest(kCopy, kSmall)).code, 500);
 }

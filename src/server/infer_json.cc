@@ -775,26 +775,24 @@ Status AppendData(const Tensor& tensor, std::string& out) {
                  tensor.name);
 }
 
-void AppendReport(const InferResponse& response, std::string& json) {
-  const auto micros = [&](std::string_view name, Duration d) {
-    json += fmt::format(",\"{}\":{}", name, d.count() / 1000);
-  };
-  json += ",\"parameters\":{\"outcome\":";
-  AppendJsonString(json, ToString(response.outcome));
-  json += ",\"variant\":";
-  AppendJsonString(json, response.report.variant);
-  if (response.report.accuracy_pct) {
-    json += ",\"accuracy\":";
-    AppendNumber(json, *response.report.accuracy_pct);
+void AppendParameter(std::string_view name, const ParameterValue& value, std::string& json) {
+  AppendJsonString(json, name);
+  json += ':';
+  if (const auto* text = std::get_if<std::string_view>(&value)) {
+    AppendJsonString(json, *text);
+  } else if (const auto* whole = std::get_if<std::int64_t>(&value)) {
+    AppendNumber(json, *whole);
+  } else if (const auto* number = std::get_if<double>(&value)) {
+    AppendNumber(json, *number);
   }
-  json += ",\"device\":";
-  AppendJsonString(json, response.report.device);
-  json += ",\"batch_rows\":";
-  AppendNumber(json, response.report.batch_rows);
-  micros("queue_us", response.report.queue);
-  micros("compute_us", response.report.compute);
-  if (response.report.predicted > Duration(0)) micros("predicted_us", response.report.predicted);
-  json += '}';
+}
+
+// The members of a report, a comma before each.
+void AppendReport(const InferResponse& response, std::string& json) {
+  for (const auto& [name, value] : ReportOf(response)) {
+    json += ',';
+    AppendParameter(name, value, json);
+  }
 }
 
 }  // namespace
@@ -847,7 +845,13 @@ Status EncodeInferReply(const InferReplyFormat& format, const InferResponse& res
   json += ",\"model_version\":\"";
   AppendNumber(json, spec.version);
   json += '"';
-  if (format.report) AppendReport(response, json);
+  if (format.report) {
+    std::string report;
+    AppendReport(response, report);
+    json += ",\"parameters\":{";
+    json.append(report, 1);
+    json += '}';
+  }
   json += ",\"outputs\":[";
   for (std::size_t i = 0; i < response.outputs.size(); ++i) {
     const Tensor& tensor = response.outputs[i];
@@ -880,16 +884,7 @@ std::string EncodeInferError(const InferReplyFormat& format, const InferResponse
   std::string json = ErrorJson(status.message());
   if (!format.report) return json;
   json.pop_back();
-  json += ",\"outcome\":";
-  AppendJsonString(json, ToString(response.outcome));
-  if (response.reason != RejectReason::kNone) {
-    json += ",\"reason\":";
-    AppendJsonString(json, ToString(response.reason));
-  }
-  if (response.report.predicted > Duration(0)) {
-    json += ",\"predicted_us\":";
-    AppendNumber(json, response.report.predicted.count() / 1000);
-  }
+  AppendReport(response, json);
   json += '}';
   return json;
 }

@@ -6,29 +6,15 @@
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "runtime/infer.h"
 #include "runtime/node.h"
+#include "server/infer_call.h"
 
 namespace duly {
-
-// What the answer to a request must look like.
-struct InferReplyFormat {
-  std::shared_ptr<const ServedModel> model;
-  std::string id;  // empty: the client gave none
-  bool report = false;
-  std::vector<bool> binary;  // by answered output
-};
-
-struct InferCall {
-  InferRequest request;
-  InferReplyFormat format;
-};
 
 // Reads requests. Reusable; holds memory in proportion to the largest recent request.
 // Threading: one thread at a time.

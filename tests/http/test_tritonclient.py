@@ -15,23 +15,9 @@ import tritonclient.http.aio as aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import Server, copy_model  # noqa: E402
+from copy_models import VALUES, assert_same, make_repository  # noqa: E402
+from harness import Server  # noqa: E402
 
-VALUES = {
-    "BOOL": np.array([True, False]),
-    "UINT8": np.array([0, 255], np.uint8),
-    "UINT16": np.array([0, 65535], np.uint16),
-    "UINT32": np.array([0, 2**32 - 1], np.uint32),
-    "UINT64": np.array([0, 2**64 - 1], np.uint64),
-    "INT8": np.array([-128, 127], np.int8),
-    "INT16": np.array([-32768, 32767], np.int16),
-    "INT32": np.array([-(2**31), 2**31 - 1], np.int32),
-    "INT64": np.array([-(2**63), 2**63 - 1], np.int64),
-    "FP16": np.array([0.5, -65504], np.float16),
-    "FP32": np.array([0.1, -3.4e38], np.float32),
-    "FP64": np.array([0.1, -1.7e308], np.float64),
-    "BYTES": np.array(["", 'a "quoted" word, é and 0\x00'.encode()], np.object_),
-}
 server = None
 folder = None
 
@@ -39,11 +25,7 @@ folder = None
 def setUpModule():
     global server, folder
     folder = tempfile.TemporaryDirectory()
-    for name in VALUES:
-        copy_model(folder.name, f"copy_{name}", [(name, [-1])])
-    copy_model(folder.name, "two", [("FP32", [2]), ("INT32", [2])], max_rows=8)
-    copy_model(folder.name, "large", [("FP32", [1, 3, 224, 224])])
-    copy_model(folder.name, "slow", [("FP32", [1])], delay="300ms")
+    make_repository(folder.name)
     server = Server(os.environ["DULY"], folder.name)
     server.__enter__()
 
@@ -99,14 +81,7 @@ class SyncTest(unittest.TestCase):
                             f"copy_{datatype}",
                             [make_input(http, "in0", given, datatype, binary_in)],
                             outputs=[http.InferRequestedOutput("out0", binary_data=binary_out)])
-                        got = result.as_numpy("out0")
-                        if datatype == "BYTES":
-                            as_bytes = [v.encode() if isinstance(v, str) else v for v in values]
-                            got = [v.encode() if isinstance(v, str) else v for v in got]
-                            self.assertEqual(got, as_bytes)
-                        else:
-                            self.assertEqual(got.dtype, values.dtype)
-                            np.testing.assert_array_equal(got, values)
+                        assert_same(self, result.as_numpy("out0"), values)
 
     def test_outputs_are_binary_by_default_and_requests_have_ids(self):
         floats = np.array([[1, 2], [3, 4]], np.float32)

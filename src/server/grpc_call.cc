@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/grpc_call.h"
+
+#include <chrono>
+#include <vector>
+
+#include "server/outcome_codes.h"
+
+namespace duly {
+namespace {
+
+// Of a stream, in flight and unread together: more are not taken from the client.
+constexpr std::size_t kMaxOpenRequests = 1024;
+
+grpc::Status ToGrpc(const Status& status) {
+  return {static_cast<grpc::StatusCode>(status.code()), status.message()};
+}
+
+bool FlagOf(const inference::ModelInferRequest& message, const char* name) {
+  const auto found = message.parameters().find(name);
+  return found != message.parameters().end() && found->second.bool_param();
+}
+
+Status NotAMessage() {
+  return Status(StatusCode::kInvalidArgument, "the message is no ModelInferRequest");
+}
+
+}  // namespace
+
+void UnaryCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue) {
+  auto call = std::make_shared<UnaryCall>(shared, queue);
+  // Armed when the call has come: gRPC forgets this event of a call that never does.
+  call->context_.AsyncNotifyWhenDone(call->done_.tag());
+  UnaryCall& self = *call;
+  shared.service.RequestModelInfer(&self.context_, &self.bytes_, &self.writer_, &queue, &queue,
+                                   self.accepted_.Arm(std::move(call)));
+}
+
+void UnaryCall::OnAccepted(bool ok) {
+  if (!ok) return;
+  done_.Arm(shared_from_this());
+  shared_.open.Add();
+  Await(shared_, queue_);
+  const std::shared_ptr<const GrpcInferMessage> message = GrpcInferMessage::Parse(bytes_);
+  if (message == nullptr) return Fail(NotAMessage(), Duration(0));
+  Result<InferCall> call = DecodeGrpcInfer(message, shared_.models);
+  if (!call) return Fail(call.error(), Duration(0));
+  format_ = std::move(call->format);
+  request_ =
+      shared_.models.node().Submit(std::move(call->request), ResponseHandle(shared_from_this()));
+}
+
+void UnaryCall::OnResponse(InferResponse response) {
+  const Status status = StatusOf(response, format_.model->spec.name);
+  if (!status.ok()) return Fail(status, response.retry_after);
+  writer_.Finish(EncodeGrpcReply(GrpcReply::kUnary, format_, response), grpc::Status::OK,
+                 finished_.Arm(shared_from_this()));
+}
+
+void UnaryCall::Fail(const Status& status, Duration retry_after) {
+  if (IsRetryable(status.code())) {
+    // What gRPC's own retries obey.
+    context_.AddTrailingMetadata(
+        "grpc-retry-pushback-ms",
+        std::to_string(std::chrono::ceil<std::chrono::milliseconds>(retry_after).count()));
+  }
+  writer_.FinishWithError(ToGrpc(status), finished_.Arm(shared_from_this()));
+}
+
+void UnaryCall::OnFinished(bool /*ok*/) { shared_.open.Remove(); }
+
+void UnaryCall::OnDone(bool /*ok*/) {
+  // The client left, or its deadline has passed. Of a request that has ended nobody knows.
+  if (context_.IsCancelled() && format_.model != nullptr) shared_.models.node().Cancel(request_);
+}
+
+class StreamCall::Request final : public ResponseSink,
+                                  public std::enable_shared_from_this<Request> {
+ public:
+  Request(std::shared_ptr<StreamCall> stream, InferReplyFormat reply_format, bool wants_empty_final)
+      : format(std::move(reply_format)),
+        empty_final(wants_empty_final),
+        stream_(std::move(stream)) {}
+
+  void OnResponse(InferResponse response) override {
+    stream_->Answered(shared_from_this(), response);
+  }
+
+  const InferReplyFormat format;
+  const bool empty_final;  // the client wants to be told that nothing follows
+  RequestId id;            // guarded by the stream's lock
+  bool submitted = false;  // guarded by the stream's lock
+
+ private:
+  const std::shared_ptr<StreamCall> stream_;
+};
+
+void StreamCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue) {
+  auto call = std::make_shared<StreamCall>(shared, queue);
+  call->context_.AsyncNotifyWhenDone(call->done_.tag());
+  StreamCall& self = *call;
+  shared.service.RequestModelStreamInfer(&self.context_, &self.stream_, &queue, &queue,
+                                         self.accepted_.Arm(std::move(call)));
+}
+
+void StreamCall::OnAccepted(bool ok) {
+  if (!ok) return;
+  done_.Arm(shared_from_this());
+  shared_.open.Add();
+  Await(shared_, queue_);
+  const auto codes = context_.client_metadata().find("triton_grpc_error");
+  real_codes_ = codes != context_.client_metadata().end() && codes->second == "true";
+  bool draining = false;
+  {
+    const MutexLock lock(shared_.mutex);
+    shared_.streams.insert(shared_from_this());
+    draining = shared_.draining;
+  }
+  if (draining) return Drain();
+  const MutexLock lock(mutex_);
+  Proceed();
+}
+
+void StreamCall::OnRead(bool ok) {
+  {
+    const MutexLock lock(mutex_);
+    reading_ = false;
+    if (!ok) no_more_ = true;
+    if (!ok || no_more_) return Proceed();
+    taking_ = true;
+  }
+  Take();
+  const MutexLock lock(mutex_);
+  taking_ = false;
+  Proceed();
+}
+
+void StreamCall::Take() {
+  const std::shared_ptr<const GrpcInferMessage> message = GrpcInferMessage::Parse(incoming_);
+  Result<InferCall> call = message == nullptr ? Result<InferCall>(Error(NotAMessage()))
+                                              : DecodeGrpcInfer(message, shared_.models);
+  if (!call) {
+    const MutexLock lock(mutex_);
+    return SendError(message == nullptr ? std::string() : (*message)->id(), call.error());
+  }
+  auto request = std::make_shared<Request>(shared_from_this(), std::move(call->format),
+                                           FlagOf(**message, "triton_enable_empty_final_response"));
+  {
+    const MutexLock lock(mutex_);
+    in_flight_.insert(request);
+  }
+  const RequestId id =
+      shared_.models.node().Submit(std::move(call->request), ResponseHandle(request));
+  bool gone = false;
+  {
+    const MutexLock lock(mutex_);
+    request->id = id;
+    request->submitted = true;
+    gone = broken_;
+  }
+  if (gone) shared_.models.node().Cancel(id);
+}
+
+void StreamCall::Answered(const std::shared_ptr<Request>& request, const InferResponse& response) {
+  const Status status = StatusOf(response, request->format.model->spec.name);
+  grpc::ByteBuffer reply;
+  if (status.ok()) reply = EncodeGrpcReply(GrpcReply::kStream, request->format, response);
+  const MutexLock lock(mutex_);
+  in_flight_.erase(request);
+  if (!status.ok()) {
+    SendError(request->format.id, status);
+  } else {
+    Send(std::move(reply));
+    if (request->empty_final) {
+      Send(EncodeGrpcReply(GrpcReply::kFinalEmpty, request->format, response));
+    }
+  }
+  Proceed();
+}
+
+void StreamCall::SendError(const std::string& id, const Status& status) {
+  if (real_codes_ && !no_more_) {
+    no_more_ = true;
+    end_ = ToGrpc(status);
+  }
+  if (!real_codes_) Send(EncodeGrpcStreamError(id, status));
+}
+
+void StreamCall::Send(grpc::ByteBuffer message) {
+  if (!broken_) outgoing_.push_back(std::move(message));
+}
+
+void StreamCall::Proceed() {
+  if (finishing_) return;
+  if (!writing_ && !outgoing_.empty()) {
+    writing_ = true;
+    const grpc::ByteBuffer message = std::move(outgoing_.front());
+    outgoing_.pop_front();
+    stream_.Write(message, written_.Arm(shared_from_this()));
+  }
+  if (!reading_ && !taking_ && !no_more_ &&
+      in_flight_.size() + outgoing_.size() < kMaxOpenRequests) {
+    reading_ = true;
+    stream_.Read(&incoming_, read_.Arm(shared_from_this()));
+  }
+  if (no_more_ && !taking_ && !writing_ && in_flight_.empty() && outgoing_.empty()) {
+    finishing_ = true;
+    stream_.Finish(end_, finished_.Arm(shared_from_this()));
+  }
+}
+
+void StreamCall::OnWritten(bool ok) {
+  const MutexLock lock(mutex_);
+  writing_ = false;
+  if (!ok) {
+    broken_ = true;
+    no_more_ = true;
+    outgoing_.clear();
+  }
+  Proceed();
+}
+
+void StreamCall::Drain() {
+  const MutexLock lock(mutex_);
+  if (!no_more_) {
+    no_more_ = true;
+    end_ = grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is shutting down");
+  }
+  Proceed();
+}
+
+void StreamCall::OnFinished(bool /*ok*/) {
+  {
+    const MutexLock lock(shared_.mutex);
+    shared_.streams.erase(shared_from_this());
+  }
+  shared_.open.Remove();
+}
+
+void StreamCall::OnDone(bool /*ok*/) {
+  if (!context_.IsCancelled()) return;
+  std::vector<RequestId> ids;
+  {
+    const MutexLock lock(mutex_);
+    broken_ = true;
+    no_more_ = true;
+    outgoing_.clear();
+    for (const std::shared_ptr<Request>& request : in_flight_) {
+      if (request->submitted) ids.push_back(request->id);
+    }
+    Proceed();
+  }
+  for (const RequestId id : ids) shared_.models.node().Cancel(id);
+}
+
+}  // namespace duly

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <grpcpp/support/async_stream.h>
+#include <grpcpp/support/async_unary_call.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <utility>
+
+#include "base/mutex.h"
+#include "inference.grpc.pb.h"
+#include "server/grpc_codec.h"
+#include "server/model_service.h"
+
+namespace duly {
+
+using InferenceService = inference::GRPCInferenceService;
+// Inference is read and written as bytes, so that tensors need not be copied.
+using GrpcService = InferenceService::WithRawMethod_ModelInfer<
+    InferenceService::WithRawMethod_ModelStreamInfer<InferenceService::AsyncService>>;
+
+// What a completion queue hands back: the end of one operation.
+class GrpcEvent {
+ public:
+  virtual ~GrpcEvent() = default;
+  virtual void Complete(bool ok) = 0;
+};
+
+// The end of an operation of a call, which lives at least until then.
+template <typename Call, void (Call::*kMethod)(bool)>
+class CallEvent final : public GrpcEvent {
+ public:
+  // The tag for an operation that starts now.
+  void* Arm(std::shared_ptr<Call> call) {
+    call_ = std::move(call);
+    return tag();
+  }
+  // gRPC takes this for a type of its own pointers.
+  void* tag() { return static_cast<GrpcEvent*>(this); }
+  void Complete(bool ok) override {
+    const std::shared_ptr<Call> call = std::exchange(call_, nullptr);
+    (call.get()->*kMethod)(ok);
+  }
+
+ private:
+  std::shared_ptr<Call> call_;
+};
+
+// Counts the calls that still have something to send: their queues must outlive them.
+class OpenCalls {
+ public:
+  void Add() {
+    const MutexLock lock(mutex_);
+    ++count_;
+  }
+  void Remove() {
+    const MutexLock lock(mutex_);
+    if (--count_ == 0) none_.notify_all();
+  }
+  void AwaitNone() {
+    const MutexLock lock(mutex_);
+    while (count_ > 0) none_.wait(mutex_);
+  }
+
+ private:
+  Mutex mutex_;
+  std::condition_variable_any none_;
+  std::uint64_t count_ DULY_GUARDED_BY(mutex_) = 0;
+};
+
+class StreamCall;
+
+// What all calls of a server share. Outlives them.
+struct GrpcShared {
+  explicit GrpcShared(ModelService& model_service) : models(model_service) {}
+
+  ModelService& models;
+  GrpcService service;
+  OpenCalls open;
+  Mutex mutex;
+  bool draining DULY_GUARDED_BY(mutex) = false;
+  std::unordered_set<std::shared_ptr<StreamCall>> streams DULY_GUARDED_BY(mutex);
+};
+
+// One ModelInfer. The queue of a call is served by one thread.
+// Threading: on that thread, OnResponse excepted.
+class UnaryCall final : public ResponseSink, public std::enable_shared_from_this<UnaryCall> {
+ public:
+  // Waits for the next call on the queue; each call lets the one after it in.
+  static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue);
+  UnaryCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue)
+      : shared_(shared), queue_(queue) {}
+
+  void OnResponse(InferResponse response) override;
+
+ private:
+  void OnAccepted(bool ok);
+  void OnFinished(bool ok);
+  void OnDone(bool ok);
+  void Fail(const Status& status, Duration retry_after);
+
+  GrpcShared& shared_;
+  grpc::ServerCompletionQueue& queue_;
+  grpc::ServerContext context_;
+  grpc::ByteBuffer bytes_;
+  grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> writer_{&context_};
+  InferReplyFormat format_;
+  RequestId request_;
+  CallEvent<UnaryCall, &UnaryCall::OnAccepted> accepted_;
+  CallEvent<UnaryCall, &UnaryCall::OnFinished> finished_;
+  CallEvent<UnaryCall, &UnaryCall::OnDone> done_;
+};
+
+// One ModelStreamInfer.
+// Threading: events on the thread of its queue; answers and Drain from any thread.
+class StreamCall final : public std::enable_shared_from_this<StreamCall> {
+ public:
+  static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue);
+  StreamCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue)
+      : shared_(shared), queue_(queue) {}
+
+  // Reads no more; the stream ends when what it has read is answered.
+  void Drain();
+
+ private:
+  // One request in flight.
+  class Request;
+
+  void OnAccepted(bool ok);
+  void OnRead(bool ok);
+  void OnWritten(bool ok);
+  void OnFinished(bool ok);
+  void OnDone(bool ok);
+
+  void Take();
+  void Answered(const std::shared_ptr<Request>& request, const InferResponse& response);
+  void Send(grpc::ByteBuffer message) DULY_REQUIRES(mutex_);
+  void SendError(const std::string& id, const Status& status) DULY_REQUIRES(mutex_);
+  // Starts what can start: a write, a read, the end.
+  void Proceed() DULY_REQUIRES(mutex_);
+
+  GrpcShared& shared_;
+  grpc::ServerCompletionQueue& queue_;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
+  bool real_codes_ = false;  // the client asked for failures to end the stream with their code
+
+  Mutex mutex_;
+  grpc::ByteBuffer incoming_;
+  std::unordered_set<std::shared_ptr<Request>> in_flight_ DULY_GUARDED_BY(mutex_);
+  std::deque<grpc::ByteBuffer> outgoing_ DULY_GUARDED_BY(mutex_);
+  grpc::Status end_ DULY_GUARDED_BY(mutex_);
+  bool reading_ DULY_GUARDED_BY(mutex_) = false;
+  bool writing_ DULY_GUARDED_BY(mutex_) = false;
+  bool taking_ DULY_GUARDED_BY(mutex_) = false;   // a request is on its way to the node
+  bool no_more_ DULY_GUARDED_BY(mutex_) = false;  // nothing will be read any more
+  bool broken_ DULY_GUARDED_BY(mutex_) = false;   // nothing can be written any more
+  bool finishing_ DULY_GUARDED_BY(mutex_) = false;
+  CallEvent<StreamCall, &StreamCall::OnAccepted> accepted_;
+  CallEvent<StreamCall, &StreamCall::OnRead> read_;
+  CallEvent<StreamCall, &StreamCall::OnWritten> written_;
+  CallEvent<StreamCall, &StreamCall::OnFinished> finished_;
+  CallEvent<StreamCall, &StreamCall::OnDone> done_;
+};
+
+// Any other unary call: answered at once.
+template <typename RequestMessage, typename ResponseMessage>
+class ControlCall final : public GrpcEvent {
+ public:
+  using Writer = grpc::ServerAsyncResponseWriter<ResponseMessage>;
+  using Request = void (GrpcService::*)(grpc::ServerContext*, RequestMessage*, Writer*,
+                                        grpc::CompletionQueue*, grpc::ServerCompletionQueue*,
+                                        void*);
+  using Answer = std::function<Status(const RequestMessage&, ResponseMessage&)>;
+
+  static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
+                    Answer answer) {
+    // Deletes itself after its last event.
+    auto* const call = new ControlCall(shared, queue, request, std::move(answer));
+    (shared.service.*request)(&call->context_, &call->message_, &call->writer_, &queue, &queue,
+                              static_cast<GrpcEvent*>(call));
+  }
+
+  void Complete(bool ok) override {
+    if (finishing_ || !ok) {
+      delete this;
+      return;
+    }
+    Await(shared_, queue_, request_, answer_);
+    finishing_ = true;
+    ResponseMessage response;
+    const Status status = answer_(message_, response);
+    if (status.ok()) {
+      writer_.Finish(response, grpc::Status::OK, static_cast<GrpcEvent*>(this));
+    } else {
+      writer_.FinishWithError(
+          grpc::Status(static_cast<grpc::StatusCode>(status.code()), status.message()),
+          static_cast<GrpcEvent*>(this));
+    }
+  }
+
+ private:
+  ControlCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
+              Answer answer)
+      : shared_(shared), queue_(queue), request_(request), answer_(std::move(answer)) {}
+
+  GrpcShared& shared_;
+  grpc::ServerCompletionQueue& queue_;
+  const Request request_;
+  const Answer answer_;
+  grpc::ServerContext context_;
+  RequestMessage message_;
+  Writer writer_{&context_};
+  bool finishing_ = false;
+};
+
+}  // namespace duly

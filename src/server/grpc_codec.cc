@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/grpc_codec.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace duly {
+namespace {
+
+using google::protobuf::io::CodedOutputStream;
+using inference::InferParameter;
+using inference::ModelInferRequest;
+
+// Smaller tensors are copied: a slice of its own costs more.
+constexpr std::size_t kSharedBytes = 8192;
+// Wire keys of length-delimited fields: number * 8 + 2.
+constexpr std::uint8_t kRawOutputContents = (6 << 3) | 2;
+constexpr std::uint8_t kStreamInferResponse = (2 << 3) | 2;
+
+ParameterValue ValueOf(const InferParameter& parameter) {
+  switch (parameter.parameter_choice_case()) {
+    case InferParameter::kBoolParam:
+      return parameter.bool_param();
+    case InferParameter::kInt64Param:
+      return parameter.int64_param();
+    case InferParameter::kStringParam:
+      return std::string_view(parameter.string_param());
+    case InferParameter::kDoubleParam:
+      return parameter.double_param();
+    case InferParameter::kUint64Param:
+      return parameter.uint64_param();
+    case InferParameter::PARAMETER_CHOICE_NOT_SET:
+      break;
+  }
+  return std::monostate();
+}
+
+// Elements of a wider wire type as their own type; a value outside of it is refused.
+template <typename Element, typename Wire>
+Result<Buffer> Narrow(const TensorSpec& spec, const Wire& contents) {
+  auto [buffer, bytes] =
+      Buffer::Allocate(static_cast<std::size_t>(contents.size()) * sizeof(Element));
+  std::byte* out = bytes.data();
+  for (const auto value : contents) {
+    if constexpr (std::is_integral_v<Element> && !std::is_same_v<Element, bool>) {
+      if (!std::in_range<Element>(value)) {
+        return Error(StatusCode::kInvalidArgument, "input '{}': {} is no {}", spec.name, value,
+                     ToString(spec.type));
+      }
+    }
+    const auto element = static_cast<Element>(value);
+    std::memcpy(out, &element, sizeof(element));
+    out += sizeof(element);
+  }
+  return std::move(buffer);
+}
+
+Result<Buffer> JoinBytes(const TensorSpec& spec,
+                         const google::protobuf::RepeatedPtrField<std::string>& elements) {
+  std::size_t size = 0;
+  for (const std::string& element : elements) {
+    if (element.size() > std::numeric_limits<std::uint32_t>::max()) {
+      return Error(StatusCode::kInvalidArgument, "input '{}': an element of {} bytes is too long",
+                   spec.name, element.size());
+    }
+    size += sizeof(std::uint32_t) + element.size();
+  }
+  auto [buffer, bytes] = Buffer::Allocate(size);
+  std::byte* out = bytes.data();
+  for (const std::string& element : elements) {
+    const auto length = static_cast<std::uint32_t>(element.size());
+    std::memcpy(out, &length, sizeof(length));
+    std::memcpy(out + sizeof(length), element.data(), element.size());
+    out += sizeof(length) + element.size();
+  }
+  return std::move(buffer);
+}
+
+// Typed contents in the binary form; the builder checks their number.
+Result<Buffer> ToBuffer(const TensorSpec& spec, const inference::InferTensorContents& contents) {
+  switch (spec.type) {
+    case DataType::kBool:
+      return Narrow<bool>(spec, contents.bool_contents());
+    case DataType::kInt8:
+      return Narrow<std::int8_t>(spec, contents.int_contents());
+    case DataType::kInt16:
+      return Narrow<std::int16_t>(spec, contents.int_contents());
+    case DataType::kInt32:
+      return Narrow<std::int32_t>(spec, contents.int_contents());
+    case DataType::kInt64:
+      return Narrow<std::int64_t>(spec, contents.int64_contents());
+    case DataType::kUint8:
+      return Narrow<std::uint8_t>(spec, contents.uint_contents());
+    case DataType::kUint16:
+      return Narrow<std::uint16_t>(spec, contents.uint_contents());
+    case DataType::kUint32:
+      return Narrow<std::uint32_t>(spec, contents.uint_contents());
+    case DataType::kUint64:
+      return Narrow<std::uint64_t>(spec, contents.uint64_contents());
+    case DataType::kFp32:
+      return Narrow<float>(spec, contents.fp32_contents());
+    case DataType::kFp64:
+      return Narrow<double>(spec, contents.fp64_contents());
+    case DataType::kBytes:
+      return JoinBytes(spec, contents.bytes_contents());
+    case DataType::kFp16:
+    case DataType::kBf16:
+      break;
+  }
+  return Error(StatusCode::kInvalidArgument,
+               "input '{}': {} has no typed contents: expected raw_input_contents", spec.name,
+               ToString(spec.type));
+}
+
+void SetParameter(InferParameter& parameter, const ParameterValue& value) {
+  if (const auto* flag = std::get_if<bool>(&value)) parameter.set_bool_param(*flag);
+  if (const auto* whole = std::get_if<std::int64_t>(&value)) parameter.set_int64_param(*whole);
+  if (const auto* number = std::get_if<double>(&value)) parameter.set_double_param(*number);
+  if (const auto* text = std::get_if<std::string_view>(&value)) {
+    parameter.set_string_param(std::string(*text));
+  }
+}
+
+// A message in the making: text, and tensors that stay where they are.
+class Pieces {
+ public:
+  void Append(std::string_view bytes) { text_ += bytes; }
+  void Append(std::uint8_t key, std::size_t length) {
+    std::uint8_t bytes[11];
+    bytes[0] = key;
+    std::uint8_t* const end =
+        CodedOutputStream::WriteVarint64ToArray(std::uint64_t{length}, bytes + 1);
+    text_.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(end - bytes));
+  }
+  void Append(const Buffer& tensor) {
+    if (tensor.size() < kSharedBytes) {
+      text_.append(reinterpret_cast<const char*>(tensor.data().data()), tensor.size());
+      return;
+    }
+    Flush();
+    auto* const owner = new Buffer(tensor);
+    slices_.emplace_back(
+        const_cast<std::byte*>(tensor.data().data()), tensor.size(),
+        [](void* buffer) { delete static_cast<Buffer*>(buffer); }, owner);
+  }
+  grpc::ByteBuffer Finish() {
+    Flush();
+    return {slices_.data(), slices_.size()};
+  }
+
+ private:
+  void Flush() {
+    if (text_.empty()) return;
+    slices_.emplace_back(text_);
+    text_.clear();
+  }
+
+  std::string text_;
+  std::vector<grpc::Slice> slices_;
+};
+
+std::size_t VarintSize(std::size_t value) {
+  return CodedOutputStream::VarintSize64(std::uint64_t{value});
+}
+
+}  // namespace
+
+std::shared_ptr<const GrpcInferMessage> GrpcInferMessage::Parse(grpc::ByteBuffer& bytes) {
+  auto parsed = std::make_shared<GrpcInferMessage>();
+  bool ok = false;
+  {
+    grpc::ProtoBufferReader reader(&bytes);
+    ok = reader.status().ok() && parsed->message_->ParseFromZeroCopyStream(&reader);
+  }
+  bytes.Clear();
+  return ok ? parsed : nullptr;
+}
+
+Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>& message,
+                                  const ModelService& service) {
+  const ModelInferRequest& said = **message;
+  DULY_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> model,
+                        service.FindReadyModel(said.model_name(), said.model_version()));
+  InferRequestBuilder builder(std::move(model), service.node());
+  for (const auto& [name, value] : said.parameters()) {
+    DULY_RETURN_IF_ERROR(builder.SetParameter(name, ValueOf(value)));
+  }
+  const bool raw = said.raw_input_contents_size() > 0;
+  if (raw && said.raw_input_contents_size() != said.inputs_size()) {
+    return Error(StatusCode::kInvalidArgument,
+                 "{} raw_input_contents: expected one for each of the {} inputs",
+                 said.raw_input_contents_size(), said.inputs_size());
+  }
+  for (int i = 0; i < said.inputs_size(); ++i) {
+    const ModelInferRequest::InferInputTensor& input = said.inputs(i);
+    DULY_ASSIGN_OR_RETURN(const InferRequestBuilder::Input slot,
+                          builder.AddInput(input.name(), input.datatype(),
+                                           Shape(input.shape().begin(), input.shape().end())));
+    if (raw) {
+      if (input.has_contents()) {
+        return Error(StatusCode::kInvalidArgument,
+                     "input '{}' has contents beside raw_input_contents: expected one of them",
+                     input.name());
+      }
+      const std::string& data = said.raw_input_contents(i);
+      DULY_RETURN_IF_ERROR(
+          builder.SetData(slot, Buffer(message, std::as_bytes(std::span<const char>(data)))));
+    } else {
+      DULY_ASSIGN_OR_RETURN(Buffer data, ToBuffer(*slot.spec, input.contents()));
+      DULY_RETURN_IF_ERROR(builder.SetData(slot, std::move(data)));
+    }
+  }
+  for (const auto& output : said.outputs()) {
+    DULY_ASSIGN_OR_RETURN(const std::uint32_t place, builder.AddOutput(output.name()));
+    static_cast<void>(place);
+  }
+  InferCall call;
+  call.format.id = said.id();
+  call.format.report = builder.report();
+  DULY_ASSIGN_OR_RETURN(call.request, builder.Finish());
+  call.format.model = call.request.model;
+  return call;
+}
+
+grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
+                                 const InferResponse& response) {
+  google::protobuf::Arena arena;
+  auto& head = *google::protobuf::Arena::CreateMessage<inference::ModelInferResponse>(&arena);
+  const ModelSpec& spec = format.model->spec;
+  head.set_model_name(spec.name);
+  head.set_model_version(std::to_string(spec.version));
+  head.set_id(format.id);
+  if (kind == GrpcReply::kFinalFlag || kind == GrpcReply::kFinalEmpty) {
+    (*head.mutable_parameters())["triton_final_response"].set_bool_param(true);
+  }
+  const std::span<const Tensor> outputs =
+      kind == GrpcReply::kFinalEmpty ? std::span<const Tensor>() : response.outputs;
+  if (format.report && kind != GrpcReply::kFinalEmpty) {
+    for (const auto& [name, value] : ReportOf(response)) {
+      SetParameter((*head.mutable_parameters())[std::string(name)], value);
+    }
+  }
+  std::size_t size = 0;
+  for (const Tensor& tensor : outputs) {
+    auto& output = *head.add_outputs();
+    output.set_name(tensor.name);
+    output.set_datatype(std::string(ToString(tensor.type)));
+    output.mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());
+    size += 1 + VarintSize(tensor.data.size()) + tensor.data.size();
+  }
+  const std::string text = head.SerializeAsString();
+  Pieces pieces;
+  if (kind != GrpcReply::kUnary) pieces.Append(kStreamInferResponse, text.size() + size);
+  pieces.Append(text);
+  for (const Tensor& tensor : outputs) {
+    pieces.Append(kRawOutputContents, tensor.data.size());
+    pieces.Append(tensor.data);
+  }
+  return pieces.Finish();
+}
+
+grpc::ByteBuffer EncodeGrpcStreamError(const std::string& id, const Status& status) {
+  inference::ModelStreamInferResponse message;
+  message.set_error_message(status.message());
+  message.mutable_infer_response()->set_id(id);
+  Pieces pieces;
+  pieces.Append(message.SerializeAsString());
+  return pieces.Finish();
+}
+
+}  // namespace duly

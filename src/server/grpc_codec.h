@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inference requests and answers in the messages of the Open Inference Protocol.
+#pragma once
+
+#include <google/protobuf/arena.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "base/result.h"
+#include "inference.pb.h"
+#include "server/infer_call.h"
+#include "server/model_service.h"
+
+namespace duly {
+
+// A request message with the memory that it lives in.
+class GrpcInferMessage {
+ public:
+  // Empties `bytes`. nullptr when they are not such a message.
+  static std::shared_ptr<const GrpcInferMessage> Parse(grpc::ByteBuffer& bytes);
+  const inference::ModelInferRequest& operator*() const { return *message_; }
+  const inference::ModelInferRequest* operator->() const { return message_; }
+
+ private:
+  google::protobuf::Arena arena_;
+  inference::ModelInferRequest* message_ =
+      google::protobuf::Arena::CreateMessage<inference::ModelInferRequest>(&arena_);
+};
+
+// Tensors of raw contents share the message's memory.
+Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>& message,
+                                  const ModelService& service);
+
+enum class GrpcReply : std::uint8_t {
+  kUnary,       // ModelInferResponse
+  kStream,      // ModelStreamInferResponse
+  kFinalFlag,   // the same, and says that it is the request's last
+  kFinalEmpty,  // the same without outputs
+};
+
+// The answer to a request that was served. Large tensors are not copied: the buffer shares their
+// memory.
+grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
+                                 const InferResponse& response);
+// The failure of one request of a stream.
+grpc::ByteBuffer EncodeGrpcStreamError(const std::string& id, const Status& status);
+
+}  // namespace duly

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/grpc_server.h"
+
+#include <fmt/format.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "server/grpc_call.h"
+
+namespace duly {
+namespace {
+
+// Calls of a kind that may come in while none of them has been taken from the queue yet.
+constexpr int kAwaitedCalls = 16;
+
+// Moves the value into the message, or returns the failure.
+template <typename Message>
+Status Give(Result<Message> result, Message& message) {
+  if (!result) return result.error();
+  message = std::move(*result);
+  return Status();
+}
+
+}  // namespace
+
+class GrpcServer::Impl {
+ public:
+  explicit Impl(ModelService& service) : shared_(service) {}
+  ~Impl();
+
+  Status Start(const GrpcOptions& options);
+  std::uint16_t port() const { return static_cast<std::uint16_t>(port_); }
+  void SetServing(bool serving);
+  void Drain(std::function<void()> done);
+
+ private:
+  void AwaitCalls(grpc::ServerCompletionQueue& queue);
+  static void Run(grpc::ServerCompletionQueue& queue);
+
+  GrpcShared shared_;
+  int port_ = 0;
+  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues_;
+  std::unique_ptr<grpc::Server> server_;
+  std::vector<std::jthread> threads_;
+  std::jthread drain_;
+};
+
+Status GrpcServer::Impl::Start(const GrpcOptions& options) {
+  static std::once_flag plugins;
+  std::call_once(plugins, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+  const bool ipv6 = options.host.find(':') != std::string::npos;
+  const std::string address =
+      fmt::format(fmt::runtime(ipv6 ? "[{}]:{}" : "{}:{}"), options.host, options.port);
+  grpc::ServerBuilder builder;
+  // Two servers on one port would share its clients by chance.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(
+      std::min<std::size_t>(options.message_bytes, std::numeric_limits<int>::max())));
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
+  builder.RegisterService(&shared_.service);
+  const std::uint32_t threads = options.threads > 0
+                                    ? options.threads
+                                    : std::clamp(std::thread::hardware_concurrency(), 1U, 2U);
+  for (std::uint32_t i = 0; i < threads; ++i) queues_.push_back(builder.AddCompletionQueue());
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port_ == 0) {
+    return Status(StatusCode::kUnavailable,
+                  fmt::format("gRPC cannot listen on {}: is the port taken?", address));
+  }
+  SetServing(false);
+  for (const auto& queue : queues_) AwaitCalls(*queue);
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    threads_.emplace_back([this, i] {
+      pthread_setname_np(pthread_self(), fmt::format("duly-grpc-{}", i).c_str());
+      Run(*queues_[i]);
+    });
+  }
+  return Status();
+}
+
+void GrpcServer::Impl::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface& health = *server_->GetHealthCheckService();
+  health.SetServingStatus(InferenceService::service_full_name(), serving);
+  // The server as a whole.
+  health.SetServingStatus("", serving);
+}
+
+void GrpcServer::Impl::Run(grpc::ServerCompletionQueue& queue) {
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) static_cast<GrpcEvent*>(tag)->Complete(ok);
+}
+
+void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
+  ModelService& models = shared_.models;
+  for (int i = 0; i < kAwaitedCalls; ++i) {
+    UnaryCall::Await(shared_, queue);
+    StreamCall::Await(shared_, queue);
+  }
+  // Each call belongs to a base class of its own.
+  const auto serve = [&]<typename Base, typename Request, typename Response>(
+                         void (Base::*request)(grpc::ServerContext*, Request*,
+                                               grpc::ServerAsyncResponseWriter<Response>*,
+                                               grpc::CompletionQueue*, grpc::ServerCompletionQueue*,
+                                               void*),
+                         auto answer) {
+    ControlCall<Request, Response>::Await(shared_, queue, request, std::move(answer));
+  };
+  using namespace inference;  // NOLINT: the messages of each call
+  serve(&GrpcService::RequestServerLive, [](const ServerLiveRequest&, ServerLiveResponse& reply) {
+    reply.set_live(true);
+    return Status();
+  });
+  serve(&GrpcService::RequestServerReady,
+        [&models](const ServerReadyRequest&, ServerReadyResponse& reply) {
+          reply.set_ready(models.ready());
+          return Status();
+        });
+  serve(&GrpcService::RequestServerMetadata,
+        [&models](const ServerMetadataRequest&, ServerMetadataResponse& reply) {
+          reply = models.ServerMetadata();
+          return Status();
+        });
+  serve(&GrpcService::RequestModelReady,
+        [&models](const ModelReadyRequest& request, ModelReadyResponse& reply) {
+          const auto model = models.FindModel(request.name(), request.version());
+          reply.set_ready(model && (*model)->ready);
+          return model ? Status() : model.error();
+        });
+  serve(&GrpcService::RequestModelMetadata,
+        [&models](const ModelMetadataRequest& request, ModelMetadataResponse& reply) {
+          return Give(models.ModelMetadata(request.name(), request.version()), reply);
+        });
+  serve(&GrpcService::RequestModelConfig, [&models](const ModelConfigRequest& request,
+                                                    ModelConfigResponse& reply) {
+    return Give(models.ModelConfig(request.name(), request.version()), *reply.mutable_config());
+  });
+  serve(&GrpcService::RequestModelStatistics,
+        [&models](const ModelStatisticsRequest& request, ModelStatisticsResponse& reply) {
+          if (request.name().empty()) {
+            reply = models.AllStatistics();
+            return Status();
+          }
+          return Give(models.ModelStatistics(request.name(), request.version()), reply);
+        });
+  serve(&GrpcService::RequestRepositoryIndex,
+        [&models](const RepositoryIndexRequest&, RepositoryIndexResponse& reply) {
+          reply = models.RepositoryIndex();
+          return Status();
+        });
+  const auto later = [](const auto&, auto&) {
+    return Status(StatusCode::kUnimplemented,
+                  "this part of the protocol is not in this version of Duly");
+  };
+  serve(&GrpcService::RequestRepositoryModelLoad, later);
+  serve(&GrpcService::RequestRepositoryModelUnload, later);
+  serve(&GrpcService::RequestSystemSharedMemoryStatus, later);
+  serve(&GrpcService::RequestSystemSharedMemoryRegister, later);
+  serve(&GrpcService::RequestSystemSharedMemoryUnregister, later);
+  serve(&GrpcService::RequestCudaSharedMemoryStatus, later);
+  serve(&GrpcService::RequestCudaSharedMemoryRegister, later);
+  serve(&GrpcService::RequestCudaSharedMemoryUnregister, later);
+  serve(&GrpcService::RequestTraceSetting, later);
+  serve(&GrpcService::RequestLogSettings, later);
+}
+
+void GrpcServer::Impl::Drain(std::function<void()> done) {
+  std::vector<std::shared_ptr<StreamCall>> streams;
+  {
+    const MutexLock lock(shared_.mutex);
+    shared_.draining = true;
+    streams.assign(shared_.streams.begin(), shared_.streams.end());
+  }
+  for (const auto& stream : streams) stream->Drain();
+  drain_ = std::jthread([this, done = std::move(done)] {
+    server_->Shutdown();
+    done();
+  });
+}
+
+GrpcServer::Impl::~Impl() {
+  if (server_ == nullptr) {
+    for (const auto& queue : queues_) queue->Shutdown();
+  } else {
+    server_->Shutdown(std::chrono::system_clock::now());
+    if (drain_.joinable()) drain_.join();
+    shared_.open.AwaitNone();
+    for (const auto& queue : queues_) queue->Shutdown();
+  }
+  // Threads end when their queues are empty; without threads they must be emptied here.
+  if (threads_.empty()) {
+    for (const auto& queue : queues_) Run(*queue);
+  }
+}
+
+Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(GrpcOptions options, ModelService& service) {
+  auto impl = std::make_unique<Impl>(service);
+  DULY_RETURN_IF_ERROR(impl->Start(options));
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
+}
+
+GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+GrpcServer::~GrpcServer() = default;
+
+std::uint16_t GrpcServer::port() const { return impl_->port(); }
+void GrpcServer::SetServing(bool serving) { impl_->SetServing(serving); }
+void GrpcServer::Drain(std::function<void()> done) { impl_->Drain(std::move(done)); }
+
+}  // namespace duly

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "server/model_service.h"
+
+namespace duly {
+
+struct GrpcOptions {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8001;            // 0: any free one
+  std::uint32_t threads = 0;            // 0: two, or one on a single core
+  std::size_t message_bytes = 1 << 26;  // largest request
+};
+
+// The Open Inference Protocol over gRPC, with grpc.health.v1 and reflection.
+//
+// A call's deadline ends its wait: the work of calls past it is not done. A stream has many
+// requests in flight and answers them as they end; reading pauses while too many wait for the
+// client to read.
+//
+// Life: Start -> SetServing -> Drain -> destruction. The service says whether it is ready. The
+// service and its node must outlive the server, and the node be able to answer until the server is
+// gone. Threading: the methods below from any one thread; requests run on the server's own threads,
+// and answers may come to it from any thread.
+class GrpcServer {
+ public:
+  // kUnavailable when the address cannot be had.
+  static Result<std::unique_ptr<GrpcServer>> Start(GrpcOptions options, ModelService& service);
+  // Cancels all calls; their requests in the node are cancelled, and their ends awaited.
+  ~GrpcServer();
+  GrpcServer(const GrpcServer&) = delete;
+  GrpcServer& operator=(const GrpcServer&) = delete;
+
+  std::uint16_t port() const;
+
+  // What grpc.health.v1 says, of the server and of its service by name; NOT_SERVING at first.
+  void SetServing(bool serving);
+  // Takes no new calls, tells clients to go elsewhere, answers what has been received and ends the
+  // streams; then calls `done` once, on a thread of its own.
+  void Drain(std::function<void()> done);
+
+ private:
+  class Impl;
+  explicit GrpcServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace duly

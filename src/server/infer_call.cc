@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/infer_call.h"
+
+namespace duly {
+
+std::vector<std::pair<std::string_view, ParameterValue>> ReportOf(const InferResponse& response) {
+  const auto micros = [](Duration d) { return std::int64_t{d.count() / 1000}; };
+  const InferReport& report = response.report;
+  std::vector<std::pair<std::string_view, ParameterValue>> items;
+  items.reserve(8);
+  items.emplace_back("outcome", ToString(response.outcome));
+  if (response.reason != RejectReason::kNone) {
+    items.emplace_back("reason", ToString(response.reason));
+  }
+  if (!report.device.empty()) {
+    items.emplace_back("variant", report.variant);
+    if (report.accuracy_pct) items.emplace_back("accuracy", *report.accuracy_pct);
+    items.emplace_back("device", report.device);
+    items.emplace_back("batch_rows", std::int64_t{report.batch_rows});
+    items.emplace_back("queue_us", micros(report.queue));
+    items.emplace_back("compute_us", micros(report.compute));
+  }
+  if (report.predicted > Duration(0)) items.emplace_back("predicted_us", micros(report.predicted));
+  return items;
+}
+
+}  // namespace duly

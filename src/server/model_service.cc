@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/model_service.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <limits>
+#include <span>
+#include <utility>
+
+#include "base/build.h"
+
+namespace duly {
+namespace {
+
+constexpr std::array<const char*, 5> kExtensions{"schedule_policy", "model_configuration",
+                                                 "binary_tensor_data", "parameters", "statistics"};
+
+template <typename Repeated>
+void AddShape(const Shape& shape, Repeated& dims) {
+  dims.Add(shape.begin(), shape.end());
+}
+
+void AddTensors(
+    const std::vector<TensorSpec>& specs,
+    google::protobuf::RepeatedPtrField<inference::ModelMetadataResponse::TensorMetadata>& tensors) {
+  for (const TensorSpec& spec : specs) {
+    auto& tensor = *tensors.Add();
+    tensor.set_name(spec.name);
+    tensor.set_datatype(std::string(ToString(spec.type)));
+    AddShape(spec.shape, *tensor.mutable_shape());
+  }
+}
+
+inference::DataType ConfigType(DataType type) {
+  const std::string name =
+      type == DataType::kBytes ? "TYPE_STRING" : "TYPE_" + std::string(ToString(type));
+  inference::DataType parsed = inference::TYPE_INVALID;
+  inference::DataType_Parse(name, &parsed);
+  return parsed;
+}
+
+// Without the row dimension, as config.pbtxt has it.
+Shape ConfigDims(const ModelSpec& model, const TensorSpec& tensor) {
+  Shape dims = tensor.shape;
+  if (model.max_rows > 0 && !dims.empty()) dims.erase(dims.begin());
+  return dims;
+}
+
+void FillBatching(const ModelSpec& model, inference::ModelDynamicBatching& batching) {
+  const DynamicBatching settings = model.dynamic_batching.value_or(DynamicBatching());
+  const auto micros = [](Duration d) { return static_cast<std::uint64_t>(d.count() / 1000); };
+  for (const std::uint32_t rows : settings.preferred_rows) {
+    batching.add_preferred_batch_size(static_cast<std::int32_t>(rows));
+  }
+  batching.set_max_queue_delay_microseconds(micros(settings.max_queue_delay));
+  inference::ModelQueuePolicy& policy = *batching.mutable_default_queue_policy();
+  policy.set_default_timeout_microseconds(micros(settings.default_timeout));
+  policy.set_allow_timeout_override(settings.allow_timeout_override);
+  policy.set_max_queue_size(settings.max_queue_requests);
+}
+
+inference::ModelConfig ConfigOf(const ModelSpec& spec) {
+  inference::ModelConfig config;
+  config.set_name(spec.name);
+  config.set_platform(spec.platform);
+  config.set_backend(spec.backend);
+  config.mutable_version_policy()->mutable_latest()->set_num_versions(1);
+  config.set_max_batch_size(static_cast<std::int32_t>(spec.max_rows));
+  for (const TensorSpec& tensor : spec.inputs) {
+    inference::ModelInput& input = *config.add_input();
+    input.set_name(tensor.name);
+    input.set_data_type(ConfigType(tensor.type));
+    AddShape(ConfigDims(spec, tensor), *input.mutable_dims());
+    input.set_optional(tensor.optional);
+  }
+  for (const TensorSpec& tensor : spec.outputs) {
+    inference::ModelOutput& output = *config.add_output();
+    output.set_name(tensor.name);
+    output.set_data_type(ConfigType(tensor.type));
+    AddShape(ConfigDims(spec, tensor), *output.mutable_dims());
+  }
+  inference::ModelInstanceGroup& group = *config.add_instance_group();
+  group.set_name(spec.name);
+  group.set_kind(inference::ModelInstanceGroup::KIND_CPU);
+  group.set_count(static_cast<std::int32_t>(std::max(spec.instances, 1U)));
+  config.set_default_model_filename("model.onnx");
+  config.mutable_optimization();
+  for (const auto& [key, value] : spec.parameters) {
+    (*config.mutable_parameters())[key].set_string_value(value);
+  }
+  config.mutable_model_transaction_policy()->set_decoupled(false);
+  // Every model that batches is batched dynamically here, whatever its file says.
+  if (spec.max_rows > 0) FillBatching(spec, *config.mutable_dynamic_batching());
+  return config;
+}
+
+void Set(const DurationStat& stat, inference::StatisticDuration* message) {
+  message->set_count(stat.count);
+  message->set_ns(static_cast<std::uint64_t>(stat.total.count()));
+}
+
+inference::ModelStatisticsResponse StatisticsOf(
+    std::span<const std::shared_ptr<const ServedModel>> models, const Node& node) {
+  // Milliseconds since 1970, for what clients compare with their calendar.
+  const std::int64_t unix_now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                                       std::chrono::system_clock::now().time_since_epoch())
+                                       .count();
+  const EngineStats all = node.Stats();
+  const TimePoint now = node.Now();
+  inference::ModelStatisticsResponse response;
+  for (const auto& model : models) {
+    if (model->generation >= all.models.size()) continue;
+    const ModelStats& stats = all.models[model->generation];
+    inference::ModelStatistics& message = *response.add_model_stats();
+    message.set_name(model->spec.name);
+    message.set_version(std::to_string(model->spec.version));
+    if (stats.inference_count > 0) {
+      const std::int64_t ago_ms = (now - stats.last_inference).count() / 1'000'000;
+      message.set_last_inference(static_cast<std::uint64_t>(unix_now_ms - ago_ms));
+    }
+    message.set_inference_count(stats.inference_count);
+    message.set_execution_count(stats.execution_count);
+    inference::InferStatistics& infer = *message.mutable_inference_stats();
+    Set(stats.success.stat(), infer.mutable_success());
+    Set(stats.fail, infer.mutable_fail());
+    Set(stats.queue.stat(), infer.mutable_queue());
+    Set(stats.compute_input.stat(), infer.mutable_compute_input());
+    Set(stats.compute_infer.stat(), infer.mutable_compute_infer());
+    Set(stats.compute_output.stat(), infer.mutable_compute_output());
+    infer.mutable_cache_hit();
+    infer.mutable_cache_miss();
+    for (const auto& [rows, batch] : stats.batches) {
+      inference::InferBatchStatistics& batch_stats = *message.add_batch_stats();
+      batch_stats.set_batch_size(rows);
+      Set(batch.input, batch_stats.mutable_compute_input());
+      Set(batch.infer, batch_stats.mutable_compute_infer());
+      Set(batch.output, batch_stats.mutable_compute_output());
+    }
+  }
+  return response;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const ServedModel>> ModelService::FindModel(std::string_view name,
+                                                                   std::string_view version) const {
+  std::int64_t number = -1;
+  if (!version.empty()) {
+    if (version.find_first_not_of("0123456789") != std::string_view::npos) {
+      return Error(StatusCode::kInvalidArgument,
+                   "model '{}': version '{}': expected a whole number, or none for the highest",
+                   name, version);
+    }
+    // A number that is too large names no version, as any other that is not there.
+    const char* const end = version.data() + version.size();
+    if (std::from_chars(version.data(), end, number).ec != std::errc()) {
+      number = std::numeric_limits<std::int64_t>::max();
+    }
+  }
+  std::shared_ptr<const ServedModel> model = node_.FindModel(name, number);
+  if (model != nullptr) return model;
+  if (node_.FindModel(name, -1) == nullptr) {
+    return Error(StatusCode::kNotFound, "unknown model '{}'", name);
+  }
+  return Error(StatusCode::kNotFound, "model '{}' has no version {}", name, version);
+}
+
+Result<std::shared_ptr<const ServedModel>> ModelService::FindReadyModel(
+    std::string_view name, std::string_view version) const {
+  DULY_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> model, FindModel(name, version));
+  if (!model->ready) {
+    return Error(StatusCode::kUnavailable, "model '{}' is not ready yet", name);
+  }
+  return model;
+}
+
+inference::ServerMetadataResponse ModelService::ServerMetadata() const {
+  inference::ServerMetadataResponse response;
+  response.set_name("duly");
+  response.set_version(std::string(Version()));
+  for (const char* extension : kExtensions) response.add_extensions(extension);
+  return response;
+}
+
+std::vector<std::string> ModelService::ModelNames() const {
+  std::vector<std::string> names;
+  for (const auto& model : node_.Models()) names.push_back(model->spec.name);
+  std::ranges::sort(names);
+  const auto repeated = std::ranges::unique(names);
+  names.erase(repeated.begin(), repeated.end());
+  return names;
+}
+
+Result<inference::ModelMetadataResponse> ModelService::ModelMetadata(
+    std::string_view name, std::string_view version) const {
+  DULY_ASSIGN_OR_RETURN(const std::shared_ptr<const ServedModel> model, FindModel(name, version));
+  const ModelSpec& spec = model->spec;
+  inference::ModelMetadataResponse response;
+  response.set_name(spec.name);
+  for (const auto& other : node_.Models()) {
+    if (other->spec.name == spec.name) {
+      response.add_versions(std::to_string(other->spec.version));
+    }
+  }
+  response.set_platform(spec.platform);
+  AddTensors(spec.inputs, *response.mutable_inputs());
+  AddTensors(spec.outputs, *response.mutable_outputs());
+  return response;
+}
+
+Result<inference::ModelConfig> ModelService::ModelConfig(std::string_view name,
+                                                         std::string_view version) const {
+  DULY_ASSIGN_OR_RETURN(const std::shared_ptr<const ServedModel> model, FindModel(name, version));
+  return ConfigOf(model->spec);
+}
+
+Result<inference::ModelStatisticsResponse> ModelService::ModelStatistics(
+    std::string_view name, std::string_view version) const {
+  DULY_ASSIGN_OR_RETURN(const std::shared_ptr<const ServedModel> model, FindModel(name, version));
+  return StatisticsOf(std::span(&model, 1), node_);
+}
+
+inference::ModelStatisticsResponse ModelService::AllStatistics() const {
+  return StatisticsOf(node_.Models(), node_);
+}
+
+inference::RepositoryIndexResponse ModelService::RepositoryIndex() const {
+  inference::RepositoryIndexResponse response;
+  for (const auto& model : node_.Models()) {
+    auto& entry = *response.add_models();
+    entry.set_name(model->spec.name);
+    entry.set_version(std::to_string(model->spec.version));
+    entry.set_state(model->ready ? "READY" : "LOADING");
+  }
+  return response;
+}
+
+}  // namespace duly

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "inference.pb.h"
+#include "runtime/infer.h"
+#include "runtime/node.h"
+
+namespace duly {
+
+// What a node's servers say about it and its models, in the messages of the Open Inference Protocol
+// and of Triton's extensions: gRPC sends them as they are, HTTP prints them as JSON. All that is
+// asked by name or version fails with kNotFound when there is none.
+// Threading: all methods from any thread.
+class ModelService {
+ public:
+  // Borrows the node.
+  explicit ModelService(Node& node) : node_(node) {}
+
+  Node& node() const { return node_; }
+
+  // Whether new requests should be sent here.
+  bool ready() const { return ready_.load(std::memory_order_relaxed); }
+  void SetReady(bool ready) { ready_.store(ready, std::memory_order_relaxed); }
+
+  // version: decimal digits; empty: the highest.
+  Result<std::shared_ptr<const ServedModel>> FindModel(std::string_view name,
+                                                       std::string_view version) const;
+  // The same, for a request to it: kUnavailable while it is not ready.
+  Result<std::shared_ptr<const ServedModel>> FindReadyModel(std::string_view name,
+                                                            std::string_view version) const;
+
+  inference::ServerMetadataResponse ServerMetadata() const;
+  // Each once, sorted.
+  std::vector<std::string> ModelNames() const;
+  Result<inference::ModelMetadataResponse> ModelMetadata(std::string_view name,
+                                                         std::string_view version) const;
+  // As far as the specification fills it.
+  Result<inference::ModelConfig> ModelConfig(std::string_view name, std::string_view version) const;
+  Result<inference::ModelStatisticsResponse> ModelStatistics(std::string_view name,
+                                                             std::string_view version) const;
+  inference::ModelStatisticsResponse AllStatistics() const;
+  inference::RepositoryIndexResponse RepositoryIndex() const;
+
+ private:
+  Node& node_;
+  std::atomic<bool> ready_{false};
+};
+
+}  // namespace duly

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The models that the tests with foreign clients serve, and a value of each data type."""
+
+import numpy as np
+from harness import copy_model
+
+VALUES = {
+    "BOOL": np.array([True, False]),
+    "UINT8": np.array([0, 255], np.uint8),
+    "UINT16": np.array([0, 65535], np.uint16),
+    "UINT32": np.array([0, 2**32 - 1], np.uint32),
+    "UINT64": np.array([0, 2**64 - 1], np.uint64),
+    "INT8": np.array([-128, 127], np.int8),
+    "INT16": np.array([-32768, 32767], np.int16),
+    "INT32": np.array([-(2**31), 2**31 - 1], np.int32),
+    "INT64": np.array([-(2**63), 2**63 - 1], np.int64),
+    "FP16": np.array([0.5, -65504], np.float16),
+    "FP32": np.array([0.1, -3.4e38], np.float32),
+    "FP64": np.array([0.1, -1.7e308], np.float64),
+    "BYTES": np.array(["", 'a "quoted" word, é and 0\x00'.encode()], np.object_),
+}
+
+
+def make_repository(folder):
+    """copy_<datatype> of any length, `two` (up to 8 rows of FP32 and INT32), `large`, `slow` (300 ms)."""
+    for name in VALUES:
+        copy_model(folder, f"copy_{name}", [(name, [-1])])
+    copy_model(folder, "two", [("FP32", [2]), ("INT32", [2])], max_rows=8)
+    copy_model(folder, "large", [("FP32", [1, 3, 224, 224])])
+    copy_model(folder, "slow", [("FP32", [1])], delay="300ms")
+
+
+def assert_same(test, got, expected):
+    """Arrays as a client gives them back; texts may come as bytes."""
+    if expected.dtype == np.object_:
+        as_bytes = [[v.encode() if isinstance(v, str) else v for v in values] for values in (got, expected)]
+        test.assertEqual(as_bytes[0], as_bytes[1])
+    else:
+        test.assertEqual(got.dtype, expected.dtype)
+        np.testing.assert_array_equal(got, expected)
