@@ -4,6 +4,7 @@
 #include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/async_unary_call.h>
 #include <grpcpp/support/byte_buffer.h>
+#include <inference.grpc.pb.h>
 
 #include <condition_variable>
 #include <cstdint>
@@ -15,7 +16,6 @@
 #include <utility>
 
 #include "base/mutex.h"
-#include "inference.grpc.pb.h"
 #include "server/grpc_codec.h"
 #include "server/model_service.h"
 

@@ -5,12 +5,12 @@
 
 #include <google/protobuf/arena.h>
 #include <grpcpp/support/byte_buffer.h>
+#include <inference.pb.h>
 
 #include <cstdint>
 #include <memory>
 
 #include "base/result.h"
-#include "inference.pb.h"
 #include "server/infer_call.h"
 #include "server/model_service.h"
 

@@ -36,8 +36,8 @@ struct HttpRoute {
   };
   Kind kind = Kind::kUnknown;
   std::string model;
-  std::string version;        // digits; empty: the highest
-  std::string_view allow;     // kMethod
+  std::string version;     // digits; empty: the highest
+  std::string_view allow;  // kMethod
 };
 
 // Finds the route of a target, its model name decoded.

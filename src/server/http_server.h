@@ -31,8 +31,8 @@ struct HttpOptions {
 
 // The Open Inference Protocol over HTTP/1.1.
 //
-// Life: Start -> Leave -> Drain -> destruction. The service says whether it is ready. The service and
-// its node must outlive the server, and the node be able to answer until the server is gone.
+// Life: Start -> Leave -> Drain -> destruction. The service says whether it is ready. The service
+// and its node must outlive the server, and the node be able to answer until the server is gone.
 // Threading: the methods below from any one thread; requests run on the server's own I/O threads,
 // and answers may come to it from any thread.
 class HttpServer {
@@ -47,8 +47,8 @@ class HttpServer {
   std::uint16_t port() const;
   std::optional<std::uint16_t> metrics_port() const;
 
-  // Every answer from now on asks the client to close its connection, so that it can move to another
-  // server while this one still serves.
+  // Every answer from now on asks the client to close its connection, so that it can move to
+  // another server while this one still serves.
   void Leave();
   // Takes no new connections and answers what has been received; then calls `done` once, on one of
   // the server's threads.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <inference.pb.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -9,7 +11,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "inference.pb.h"
 #include "runtime/infer.h"
 #include "runtime/node.h"
 
