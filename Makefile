@@ -56,7 +56,8 @@ tidy: ## clang-tidy over src, or over what differs from SINCE=COMMIT
 	if [ -n "$$files" ]; then run-clang-tidy -quiet -p build/dev -j $(JOBS) $$files; fi
 
 bench: build ## the benchmarks of docs/benchmarks.md
-	$(call BUILD,release) --target benches http_client deadline_client echo_server_raw echo_server_beast
+	$(call BUILD,release) --target benches http_client grpc_client deadline_client \
+	  echo_server_raw echo_server_beast echo_server_grpc
 	python3 bench/run.py
 	python3 bench/instructions.py
 

@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "bench/closed_loop.h"
-#include "cli/flags.h"
+#include "base/result.h"
+#include "closed_loop.h"
 
 namespace duly {
 namespace {
@@ -54,11 +54,11 @@ class Client {
       : request_(MakeRequest(settings)), concurrency_(settings.loop.concurrency) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
-    stub_ = std::make_unique<grpc::GenericStub>(grpc::CreateCustomChannel(
-        settings.address, grpc::InsecureChannelCredentials(), arguments));
+    stub_ = std::make_unique<grpc::GenericStub>(
+        grpc::CreateCustomChannel(settings.address, grpc::InsecureChannelCredentials(), arguments));
   }
 
-  Status Drive(SteadyClock::time_point deadline, std::vector<Duration>& latencies) {
+  Status Drive(ClosedLoop::Clock::time_point deadline, std::vector<Duration>& latencies) {
     for (std::size_t i = 0; i < concurrency_; ++i) Begin();
     Status failure;
     for (std::size_t busy = concurrency_; busy > 0;) {
@@ -70,7 +70,7 @@ class Client {
       if (!call->status.ok()) {
         failure = Status(StatusCode::kUnavailable, call->status.error_message());
       }
-      const SteadyClock::time_point now = SteadyClock::now();
+      const ClosedLoop::Clock::time_point now = ClosedLoop::Clock::now();
       if (now >= deadline || !failure.ok()) continue;
       latencies.push_back(now - call->begun);
       Begin();
@@ -85,12 +85,12 @@ class Client {
     std::unique_ptr<grpc::GenericClientAsyncResponseReader> reader;
     grpc::ByteBuffer answer;
     grpc::Status status;
-    SteadyClock::time_point begun;
+    ClosedLoop::Clock::time_point begun;
   };
 
   void Begin() {
     auto* const call = new Call;
-    call->begun = SteadyClock::now();
+    call->begun = ClosedLoop::Clock::now();
     call->reader = stub_->PrepareUnaryCall(
         &call->context, "/inference.GRPCInferenceService/ModelInfer", request_, &queue_);
     call->reader->StartCall();
@@ -114,9 +114,14 @@ int Main(int argc, char** argv) {
   app.footer("Example:\n  grpc_client --model copy --elements 150528 --concurrency 4");
   CLI11_PARSE(app, argc, argv);
   Client client(settings);
-  return Report(settings.loop, [&](auto deadline, auto& latencies) {
-    return client.Drive(deadline, latencies);
-  });
+  return RunClosedLoop(
+      settings.loop,
+      {{"address", settings.address},
+       {"model", settings.model},
+       {"tensor_bytes", settings.elements * sizeof(float)}},
+      [&client](ClosedLoop::Clock::time_point deadline, std::vector<Duration>& latencies) {
+        return client.Drive(deadline, latencies);
+      });
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 //
 // Requests are prepared beforehand, and answers are read up to their length and dropped: the client
 // is about as cheap as a client can be. One connection blocks; several share an epoll loop.
-// Prints JSON: rate and latency percentiles of the run with the median rate, and the rates of all.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/epoll.h>
@@ -30,9 +29,9 @@
 
 #include "base/random.h"
 #include "base/result.h"
-#include "cli/flags.h"
 #include "cli/http_fetch.h"
 #include "cli/http_response.h"
+#include "closed_loop.h"
 
 namespace duly {
 namespace {
@@ -46,20 +45,13 @@ struct Settings {
   std::string input = "in0";
   std::size_t elements = 16;
   bool json = false;
-  std::size_t concurrency = 1;
-  int runs = 5;
-  std::optional<Duration> duration;
-  std::optional<Duration> warmup;
+  ClosedLoop loop;
 };
 
-struct Run {
-  double rate_per_s = 0;
-  double mean_us = 0;
-  double p50_us = 0;
-  double p90_us = 0;
-  double p99_us = 0;
-  std::size_t requests = 0;
-};
+int Fail(const Status& status) {
+  std::cerr << status.message() << '\n';
+  return 1;
+}
 
 // One row of random FP32 numbers.
 std::string MakeRequest(const Settings& settings, const HttpEndpoint& endpoint) {
@@ -110,8 +102,6 @@ class Client {
   // Sends until the deadline, then waits for the answers on their way. Latencies of answers that
   // came before the deadline are added to `latencies`.
   Status Drive(SteadyClock::time_point deadline, std::vector<Duration>& latencies);
-  // Of all drives, those after a deadline too.
-  std::size_t answers() const { return answers_; }
 
  private:
   struct Connection {
@@ -133,7 +123,6 @@ class Client {
   std::string request_;
   std::vector<Connection> connections_;
   UniqueFd epoll_;
-  std::size_t answers_ = 0;
 };
 
 Status Client::Connect() {
@@ -200,7 +189,6 @@ Result<State> Client::Receive(Connection& connection) {
         return Error(StatusCode::kInternal, "HTTP status {}: {}", connection.reader.status(),
                      connection.reader.body().substr(0, 200));
       }
-      ++answers_;
       return State::kDone;
     }
     // Drained: waiting for the next event saves a call that would say so.
@@ -251,73 +239,6 @@ Status Client::Drive(SteadyClock::time_point deadline, std::vector<Duration>& la
   return Status();
 }
 
-Run Summarize(std::vector<Duration> latencies, Duration elapsed) {
-  Run run;
-  run.requests = latencies.size();
-  if (latencies.empty()) return run;
-  std::sort(latencies.begin(), latencies.end());
-  const auto percentile = [&latencies](std::size_t percent) {
-    return ToMicros(latencies[(latencies.size() - 1) * percent / 100]);
-  };
-  double sum_us = 0;
-  for (const Duration latency : latencies) sum_us += ToMicros(latency);
-  run.rate_per_s = static_cast<double>(latencies.size()) / ToSeconds(elapsed);
-  run.mean_us = sum_us / static_cast<double>(latencies.size());
-  run.p50_us = percentile(50);
-  run.p90_us = percentile(90);
-  run.p99_us = percentile(99);
-  return run;
-}
-
-Status Measure(const Settings& settings) {
-  const Result<HttpEndpoint> endpoint = FindHttpServer(settings.url, std::chrono::seconds(5));
-  if (!endpoint) return endpoint.error();
-  const std::string request = MakeRequest(settings, *endpoint);
-  Client client(*endpoint, request, settings.concurrency);
-  if (const Status status = client.Connect(); !status.ok()) return status;
-
-  const Duration duration = settings.duration.value_or(std::chrono::seconds(2));
-  const Duration warmup = settings.warmup.value_or(std::chrono::milliseconds(500));
-  std::vector<Duration> latencies;
-  std::vector<Run> runs;
-  for (int i = 0; i < settings.runs; ++i) {
-    latencies.clear();
-    if (const Status status = client.Drive(SteadyClock::now() + warmup, latencies); !status.ok()) {
-      return status;
-    }
-    latencies.clear();
-    if (const Status status = client.Drive(SteadyClock::now() + duration, latencies);
-        !status.ok()) {
-      return status;
-    }
-    runs.push_back(Summarize(latencies, duration));
-  }
-  std::vector<double> rates;
-  for (const Run& run : runs) rates.push_back(run.rate_per_s);
-  std::sort(runs.begin(), runs.end(),
-            [](const Run& a, const Run& b) { return a.rate_per_s < b.rate_per_s; });
-  const Run& median = runs[runs.size() / 2];
-  const nlohmann::ordered_json report = {{"url", settings.url},
-                                         {"model", settings.model},
-                                         {"tensor_bytes", settings.elements * sizeof(float)},
-                                         {"request_bytes", request.size()},
-                                         {"format", settings.json ? "json" : "binary"},
-                                         {"concurrency", settings.concurrency},
-                                         {"duration_s", ToSeconds(duration)},
-                                         {"rate_per_s", median.rate_per_s},
-                                         {"mean_us", median.mean_us},
-                                         {"p50_us", median.p50_us},
-                                         {"p90_us", median.p90_us},
-                                         {"p99_us", median.p99_us},
-                                         {"requests", median.requests},
-                                         {"answers_in_all", client.answers()},
-                                         {"rate_min_per_s", runs.front().rate_per_s},
-                                         {"rate_max_per_s", runs.back().rate_per_s},
-                                         {"rates_per_s", rates}};
-  std::cout << report.dump(1) << '\n';
-  return Status();
-}
-
 int Main(int argc, char** argv) {
   Settings settings;
   CLI::App app("Closed-loop benchmark client of an inference server over HTTP.");
@@ -327,17 +248,24 @@ int Main(int argc, char** argv) {
   app.add_option("--elements", settings.elements, "Numbers per request (16)")
       ->check(CLI::PositiveNumber);
   app.add_flag("--json", settings.json, "Numbers as JSON, both ways");
-  app.add_option("--concurrency", settings.concurrency, "Connections (1)")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--runs", settings.runs, "Repetitions (5)")->check(CLI::PositiveNumber);
-  AddDuration(app, "--duration", settings.duration, "Of each run (2s)");
-  AddDuration(app, "--warmup", settings.warmup, "Before each run (500ms)");
+  AddClosedLoop(app, settings.loop);
   app.footer("Example:\n  http_client --model copy --elements 150528 --concurrency 4");
   CLI11_PARSE(app, argc, argv);
-  const Status status = Measure(settings);
-  if (status.ok()) return 0;
-  std::cerr << status.message() << '\n';
-  return 1;
+  const Result<HttpEndpoint> endpoint = FindHttpServer(settings.url, std::chrono::seconds(5));
+  if (!endpoint) return Fail(endpoint.error());
+  const std::string request = MakeRequest(settings, *endpoint);
+  Client client(*endpoint, request, settings.loop.concurrency);
+  if (const Status status = client.Connect(); !status.ok()) return Fail(status);
+  return RunClosedLoop(
+      settings.loop,
+      {{"url", settings.url},
+       {"model", settings.model},
+       {"tensor_bytes", settings.elements * sizeof(float)},
+       {"request_bytes", request.size()},
+       {"format", settings.json ? "json" : "binary"}},
+      [&client](SteadyClock::time_point deadline, std::vector<Duration>& latencies) {
+        return client.Drive(deadline, latencies);
+      });
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Duly's HTTP beside two echo servers, on the same cores, in one run; then the deadline experiment.
+"""Duly's HTTP and gRPC beside echo servers, on the same cores, in one run; then the deadline experiment.
 
-The echo servers are the base: one reads and writes raw sockets, the other is a bare Boost.Beast server with its
-usual string_body. Rounds go through all servers in turn, so that a slow minute of the machine meets each of them.
-Prints the tables of docs/benchmarks.md; every figure lies in build/bench/http.json.
+The echo servers are the base: one reads and writes raw sockets, one is a bare Boost.Beast server with its usual
+string_body, one a bare gRPC server on the stack that Duly uses. Rounds go through all servers in turn, so that a slow minute of the machine meets each of them.
+Prints the tables of docs/benchmarks.md; every figure lies in build/bench/servers.json.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build/release"
 # name, FP32 elements of the tensor, format, concurrency. 150 528 = 3 x 224 x 224.
-CASES = [
+HTTP_CASES = [
     ("64 B, concurrency 1", 16, "binary", 1),
     ("64 B, concurrency 4", 16, "binary", 4),
     ("64 B, concurrency 16", 16, "binary", 16),
@@ -31,14 +31,21 @@ CASES = [
     ("602 kB binary, concurrency 16", 150528, "binary", 16),
     ("602 kB of FP32 as JSON both ways", 150528, "json", 1),
 ]
-SERVERS = ["raw socket echo", "bare Beast echo", "duly"]
+GRPC_CASES = [
+    ("64 B, concurrency 1", 16, "grpc", 1),
+    ("64 B, concurrency 4", 16, "grpc", 4),
+    ("64 B, concurrency 64", 16, "grpc", 64),
+    ("602 kB, concurrency 1", 150528, "grpc", 1),
+    ("602 kB, concurrency 4", 150528, "grpc", 4),
+]
 
 
 @contextlib.contextmanager
 def echo(program, threads):
     process = subprocess.Popen([BUILD / "bench" / program, "--threads", str(threads)], stdout=subprocess.PIPE, text=True)
     try:
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
+        port = int(process.stdout.readline())
+        yield {"http": f"127.0.0.1:{port}", "grpc": f"127.0.0.1:{port}", "pid": process.pid}
     finally:
         process.terminate()
         process.wait()
@@ -57,7 +64,7 @@ def duly(repository, *flags):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise SystemExit("bench: duly serve did not start")
                 time.sleep(0.02)
-            yield f"http://{json.loads(ready.read_text())['http']}", process.pid
+            yield json.loads(ready.read_text())
         finally:
             process.terminate()
             process.wait()
@@ -69,24 +76,23 @@ def cpu_seconds(pid):
 
 
 def measure(server, case, seconds):
-    url, pid = server
     _, elements, form, concurrency = case
-    command = [BUILD / "bench/http_client", "--url", url, "--model", "copy", "--elements", str(elements),
+    client = (["grpc_client", "--address", server["grpc"]] if form == "grpc"
+              else ["http_client", "--url", f"http://{server['http']}", *(["--json"] if form == "json" else [])])
+    command = [BUILD / "bench" / client[0], *client[1:], "--model", "copy", "--elements", str(elements),
                "--concurrency", str(concurrency), "--duration", f"{seconds}s", "--warmup", "300ms", "--runs", "1"]
-    if form == "json":
-        command.append("--json")
-    before = cpu_seconds(pid)
+    before = cpu_seconds(server["pid"])
     result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
-    result["cpu_us"] = (cpu_seconds(pid) - before) / result["answers_in_all"] * 1e6
+    result["cpu_us"] = (cpu_seconds(server["pid"]) - before) / result["answers_in_all"] * 1e6
     return result
 
 
 def deadlines(rounds):
     """Four requests, 20 ms apart, that may wait 20 ms, to a model that takes 300 ms, on one slot."""
     results = []
-    with duly(ROOT / "bench/deadlines/models", "--config", ROOT / "bench/deadlines/node.yaml") as (url, _):
+    with duly(ROOT / "bench/deadlines/models", "--config", ROOT / "bench/deadlines/node.yaml") as server:
         for parameter in ("timeout", "slo_us"):
-            command = [BUILD / "bench/deadline_client", "--url", url, "--parameter", parameter, "--rounds", str(rounds)]
+            command = [BUILD / "bench/deadline_client", "--url", f"http://{server['http']}", "--parameter", parameter, "--rounds", str(rounds)]
             results.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout))
     print("\n| parameter | request | status: answers | ms: median (min to max) |")
     print("| --- | --- | --- | --- |")
@@ -98,15 +104,17 @@ def deadlines(rounds):
     return results
 
 
-def http(options):
+def beside_bases(cases, bases, options):
+    """Duly beside servers that only send back what they get; `bases`: name to program."""
     results = {}
-    with echo("echo_server_raw", 2) as raw, echo("echo_server_beast", 2) as beast, duly(ROOT / "bench/repository") as ours:
-        servers = dict(zip(SERVERS, [raw, beast, ours]))
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(echo(program, 2)) for name, program in bases.items()}
+        servers["duly"] = stack.enter_context(duly(ROOT / "bench/repository"))
         for turn in range(options.rounds):
-            for case in CASES:
-                for server, address in servers.items():
-                    result = measure(address, case, options.seconds)
-                    results.setdefault(case[0], {}).setdefault(server, []).append(result)
+            for case in cases:
+                for name, server in servers.items():
+                    result = measure(server, case, options.seconds)
+                    results.setdefault(case[0], {}).setdefault(name, []).append(result)
                 print(f"round {turn + 1}/{options.rounds}: {case[0]}", file=sys.stderr, flush=True)
 
     print("| case | server | per second: median (min to max) | p50 µs | p99 µs | CPU µs | duly / this |")
@@ -128,14 +136,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
-    parser.add_argument("--only", choices=("http", "deadlines"))
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/http.json")
+    parser.add_argument("--only", choices=("http", "grpc", "deadlines"))
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/servers.json")
     options = parser.parse_args()
 
     document = {"machine": platform.processor() or platform.machine()}
-    if options.only != "deadlines":
-        document["results"] = http(options)
-    if options.only != "http":
+    if options.only in (None, "http"):
+        bases = {"raw socket echo": "echo_server_raw", "bare Beast echo": "echo_server_beast"}
+        document["results"] = beside_bases(HTTP_CASES, bases, options)
+    if options.only in (None, "grpc"):
+        document["grpc"] = beside_bases(GRPC_CASES, {"bare gRPC echo": "echo_server_grpc"}, options)
+    if options.only in (None, "deadlines"):
         document["deadlines"] = deadlines(4 * options.rounds)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(document, indent=1))
