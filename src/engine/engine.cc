@@ -306,6 +306,9 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   const Terms terms = TermsOf(arrival, application, generation);
   if (terms.slo) request.deadline = SaturatingAdd(now, *terms.slo);
   if (terms.timeout) request.expiry = SaturatingAdd(now, *terms.timeout);
+  if (arrival.call_timeout >= Duration(0)) {
+    request.expiry = std::min(request.expiry, SaturatingAdd(now, arrival.call_timeout));
+  }
   const Choice choice = VariantsOf(arrival, application, generation);
   request.variant = choice.preferred;
 
@@ -331,7 +334,9 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
           generation.variants[choice.preferred].placements.front().service.Mean(request.rows);
       request.due = std::min(request.due, SaturatingAdd(request.expiry, service));
     }
-    if (request.due == kNever) request.due = SaturatingAdd(now, policy_->best_effort_target());
+    if (!terms.slo && !terms.timeout) {
+      request.due = std::min(request.due, SaturatingAdd(now, policy_->best_effort_target()));
+    }
   }
 
   request.queue = FindQueue({arrival.generation, choice.allowed, arrival.shape});

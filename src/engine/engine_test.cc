@@ -385,7 +385,7 @@ TEST(Engine, RetryAfterIsTheWorkThatTheNodeHas) {
 
 struct TermsCase {
   std::string name;
-  std::optional<Duration> request_slo, request_timeout;
+  std::optional<Duration> request_slo, request_timeout, call_timeout;
   std::optional<Duration> application_slo, application_timeout;
   std::optional<Duration> model_slo, model_timeout;
   TimePoint deadline = kNever, expiry = kNever;
@@ -415,6 +415,7 @@ TEST_P(EngineTerms, ComeFromTheNearestThatSaysAnything) {
   Arrival arrival;
   arrival.slo = terms.request_slo.value_or(Duration(-1));
   arrival.timeout = terms.request_timeout.value_or(Duration(-1));
+  arrival.call_timeout = terms.call_timeout.value_or(Duration(-1));
   driver.ArriveAt(At(Duration(0)), arrival);
   driver.Run();
   EXPECT_EQ(deadline, terms.deadline);
@@ -459,6 +460,15 @@ std::vector<TermsCase> TermsCases() {
   promise.request_slo = milliseconds(3);
   promise.deadline = At(milliseconds(3));
   promise.override_allowed = false;
+  TermsCase& call = add("TheCallsEndLeavesTheApplicationsPromise");
+  call.application_slo = milliseconds(5);
+  call.call_timeout = milliseconds(3);
+  call.deadline = At(milliseconds(5));
+  call.expiry = At(milliseconds(3));
+  TermsCase& long_call = add("TheCallsEndBoundsPatienceOnly");
+  long_call.request_timeout = milliseconds(3);
+  long_call.call_timeout = milliseconds(9);
+  long_call.expiry = At(milliseconds(3));
   return cases;
 }
 
@@ -474,7 +484,13 @@ TEST(Engine, OrdersByDueAcrossPromisePatienceAndNeither) {
   driver.ArriveAt(At(milliseconds(1)), Promised(milliseconds(300)));   // due at 301
   driver.ArriveAt(At(milliseconds(1)), Patient(milliseconds(280)));    // due at 281 + 10
   driver.ArriveAt(At(milliseconds(1)), Promised(milliseconds(1000)));  // due at 1001, later
+  Arrival patient_call = Of(0);
+  patient_call.call_timeout = milliseconds(5000);
+  driver.ArriveAt(At(milliseconds(1)), patient_call);  // due at 1001, later still
+  driver.ArriveAt(At(milliseconds(2)), Of(0));         // due at 1002
   driver.Run();
+  EXPECT_LT(driver[4].started, driver[5].started);
+  EXPECT_LT(driver[5].started, driver[6].started);
   EXPECT_LT(driver[3].started, driver[2].started);
   EXPECT_LT(driver[2].started, driver[1].started);
   EXPECT_LT(driver[1].started, driver[4].started);

@@ -28,6 +28,7 @@ struct Arrival {
   VariantMask variants = 0;      // the client's own choice; 0: what the application allows
   Duration slo{-1};              // promise; < 0: the application's, else the model's default
   Duration timeout{-1};          // patience; < 0: the same
+  Duration call_timeout{-1};     // the call's own end bounds patience, whatever states it; < 0: none
   double min_accuracy_pct = -1;  // floor; < 0: the application's
   friend bool operator==(const Arrival&, const Arrival&) = default;
 };

@@ -101,6 +101,8 @@ struct InferRequest {
       kNoIndex;                     // Node::FindApplication; kNoIndex: the model's default one
   std::optional<Duration> slo;      // promise, from arrival to answer
   std::optional<Duration> timeout;  // patience, from arrival to start
+  // The call itself ends then: bounds patience, whoever states it, and says nothing of a promise.
+  std::optional<Duration> call_timeout;
   std::optional<double> min_accuracy_pct;
   VariantMask variants = 0;  // the client's choice; 0: the application's
 };

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/grpc_call.h"
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 #include <vector>
 
 #include "server/outcome_codes.h"
@@ -14,6 +16,14 @@ constexpr std::size_t kMaxOpenRequests = 1024;
 
 grpc::Status ToGrpc(const Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), status.message()};
+}
+
+// Of the call; nothing when it has no deadline.
+std::optional<Duration> TimeLeft(const grpc::ServerContext& context) {
+  using std::chrono::system_clock;
+  const system_clock::time_point deadline = context.deadline();
+  if (deadline == system_clock::time_point::max()) return std::nullopt;
+  return std::max<Duration>(Duration(0), deadline - system_clock::now());
 }
 
 bool FlagOf(const inference::ModelInferRequest& message, const char* name) {
@@ -46,6 +56,7 @@ void UnaryCall::OnAccepted(bool ok) {
   Result<InferCall> call = DecodeGrpcInfer(message, shared_.models);
   if (!call) return Fail(call.error(), Duration(0));
   format_ = std::move(call->format);
+  call->request.call_timeout = TimeLeft(context_);
   request_ =
       shared_.models.node().Submit(std::move(call->request), ResponseHandle(shared_from_this()));
 }
@@ -145,6 +156,7 @@ void StreamCall::Take() {
   }
   auto request = std::make_shared<Request>(shared_from_this(), std::move(call->format),
                                            FlagOf(**message, "triton_enable_empty_final_response"));
+  call->request.call_timeout = TimeLeft(context_);
   {
     const MutexLock lock(mutex_);
     in_flight_.insert(request);

@@ -46,6 +46,7 @@ struct ArrivalOptions {  // follows kArrivalWithOptions; else they are as in Arr
   std::uint32_t variants;
   std::int64_t slo;
   std::int64_t timeout;
+  std::int64_t call_timeout;
   double min_accuracy_pct;
 };
 

@@ -39,7 +39,7 @@ void Add(Hasher& hasher, const Event& event) {
     case Event::Kind::kArrival: {
       const Arrival& a = event.arrival;
       hasher.AddAll(a.generation, a.application, a.shape, a.rows, a.variants, a.slo, a.timeout,
-                    a.min_accuracy_pct);
+                    a.call_timeout, a.min_accuracy_pct);
       break;
     }
     case Event::Kind::kBatchDone: {

@@ -90,6 +90,7 @@ std::int64_t TakeArrival(Cursor& cursor, std::uint64_t number, Arrival& arrival,
     arrival.variants = options.variants;
     arrival.slo = Duration(options.slo);
     arrival.timeout = Duration(options.timeout);
+    arrival.call_timeout = Duration(options.call_timeout);
     arrival.min_accuracy_pct = options.min_accuracy_pct;
   }
   return record.time;

@@ -106,6 +106,7 @@ class Script {
         arrival.slo = microseconds(static_cast<std::int64_t>(2000 + random_.Below(100'000)));
         break;
       case 2:
+        arrival.call_timeout = microseconds(50'000);
         arrival.min_accuracy_pct = 90.3;
         break;
       default:

@@ -29,6 +29,9 @@ std::string Describe(const Arrival& arrival, const RequestId& arrived, const Eng
   if (arrival.variants != 0) text += fmt::format(", variants {:#x}", arrival.variants);
   if (arrival.slo >= Duration(0)) text += ", slo " + ExactMillis(arrival.slo);
   if (arrival.timeout >= Duration(0)) text += ", timeout " + ExactMillis(arrival.timeout);
+  if (arrival.call_timeout >= Duration(0)) {
+    text += ", call timeout " + ExactMillis(arrival.call_timeout);
+  }
   if (arrival.min_accuracy_pct >= 0) text += fmt::format(", floor {}%", arrival.min_accuracy_pct);
   return text;
 }

@@ -48,7 +48,8 @@ inline LoggedId ToLogged(const RequestId& id) { return id.sequence << 32 | id.in
 inline std::uint8_t* PutArrival(std::uint8_t* out, std::int64_t time, const Arrival& arrival,
                                 std::uint32_t index) {
   const bool has_options = arrival.slo != Duration(-1) || arrival.timeout != Duration(-1) ||
-                           arrival.variants != 0 || arrival.min_accuracy_pct != -1;
+                           arrival.call_timeout != Duration(-1) || arrival.variants != 0 ||
+                           arrival.min_accuracy_pct != -1;
   out = Put(out, ArrivalRecord{.tag = has_options ? kArrivalWithOptions : kArrival,
                                .time = time,
                                .generation = arrival.generation,
@@ -60,6 +61,7 @@ inline std::uint8_t* PutArrival(std::uint8_t* out, std::int64_t time, const Arri
   return Put(out, ArrivalOptions{.variants = arrival.variants,
                                  .slo = arrival.slo.count(),
                                  .timeout = arrival.timeout.count(),
+                                 .call_timeout = arrival.call_timeout.count(),
                                  .min_accuracy_pct = arrival.min_accuracy_pct});
 }
 
