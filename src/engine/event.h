@@ -25,10 +25,10 @@ struct Arrival {
   ApplicationIndex application = kNoIndex;  // kNoIndex: the generation's default application
   std::uint64_t shape = 0;                  // signature of all dimensions but rows
   std::uint32_t rows = 1;
-  VariantMask variants = 0;      // the client's own choice; 0: what the application allows
-  Duration slo{-1};              // promise; < 0: the application's, else the model's default
-  Duration timeout{-1};          // patience; < 0: the same
-  Duration call_timeout{-1};     // the call's own end bounds patience, whatever states it; < 0: none
+  VariantMask variants = 0;   // the client's own choice; 0: what the application allows
+  Duration slo{-1};           // promise; < 0: the application's, else the model's default
+  Duration timeout{-1};       // patience; < 0: the same
+  Duration call_timeout{-1};  // the call's own end bounds patience, whatever states it; < 0: none
   double min_accuracy_pct = -1;  // floor; < 0: the application's
   friend bool operator==(const Arrival&, const Arrival&) = default;
 };
