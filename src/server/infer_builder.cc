@@ -199,10 +199,8 @@ Status InferRequestBuilder::SetParameter(std::string_view name, const ParameterV
       return Status();
     }
     if (!us) return invalid("a whole number of microseconds, 0 for none");
-    const auto& batching = spec().dynamic_batching;
-    if (*us > 0 && (!batching || batching->allow_timeout_override)) {
-      request_.timeout = FromMicros(*us);
-    }
+    // Whether the model lets a request say so, the engine judges.
+    if (*us > 0) request_.timeout = FromMicros(*us);
     return Status();
   }
   if (name == "priority") {

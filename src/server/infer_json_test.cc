@@ -42,9 +42,6 @@ std::vector<ModelSpec> Models() {
   variants.variants[1].name = "m";
   variants.variants[1].accuracy_pct = 93.5;
   models.push_back(variants);
-  ModelSpec stubborn = EchoModel("stubborn", 0, {{DataType::kFp32, {-1}}});
-  stubborn.dynamic_batching.emplace().allow_timeout_override = false;
-  models.push_back(stubborn);
   return models;
 }
 
@@ -524,8 +521,6 @@ TEST_F(InferJson, ParametersReachTheRequest) {
   EXPECT_EQ(with("variants", R"({"timeout":0})")->request.timeout, std::nullopt);
   EXPECT_EQ(with("variants", R"({"timeout":18446744073709551615})")->request.timeout,
             Duration(std::numeric_limits<std::int64_t>::max() / 1000 * 1000));
-  EXPECT_EQ(with("stubborn", R"({"timeout":20000})")->request.timeout, std::nullopt);
-  EXPECT_EQ(with("stubborn", R"({"slo_us":20000})")->request.slo, std::chrono::milliseconds(20));
 
   for (const std::string_view bad :
        {R"({"timeout":-1})", R"({"timeout":"5"})", R"({"timeout":1.5})", R"({"slo_us":0})",
