@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "policy/common/heads.h"
 
 namespace duly {
@@ -26,10 +27,12 @@ void Outlook::Reserve(std::size_t requests, std::size_t queues) {
     order_copy_.reserve(2 * requests);
     queue_copy_.reserve(2 * requests);
   }
-  if (queues_.size() < queues) queues_.resize(2 * queues);
+  // What is admitted for fewer variants may get a queue that is not there yet.
+  if (queues_.size() <= queues) queues_.resize(2 * queues + 1);
 }
 
 void Outlook::Reset(const View& view, EdfMargins margins) {
+  DULY_CHECK(view.queues.size() <= queues_.size());
   view_ = &view;
   margins_ = margins;
   now_ = view.now;

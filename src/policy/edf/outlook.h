@@ -45,7 +45,7 @@ struct EdfStep {
 // the node.
 class Outlook {
  public:
-  // Requests and queues with indices below these may occur.
+  // Requests with indices below, and queues with indices up to these may occur.
   void Reserve(std::size_t requests, std::size_t queues);
 
   // The node as it is now.
