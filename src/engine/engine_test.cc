@@ -79,28 +79,6 @@ std::unique_ptr<DispatchPolicy> Choosing(TestPolicy::Chooser next) {
   return policy;
 }
 
-VirtualDriver Drive(NodeBuilder& node, std::unique_ptr<DispatchPolicy> policy) {
-  const EngineConfig config = node.config();
-  return {config, std::move(policy),
-          [config](const StartBatch& start) { return AsMeasured(config, start); }};
-}
-
-Arrival Of(GenerationIndex generation) {
-  Arrival arrival;
-  arrival.generation = generation;
-  return arrival;
-}
-Arrival Promised(Duration slo, GenerationIndex generation = 0) {
-  Arrival arrival = Of(generation);
-  arrival.slo = slo;
-  return arrival;
-}
-Arrival Patient(Duration timeout, GenerationIndex generation = 0) {
-  Arrival arrival = Of(generation);
-  arrival.timeout = timeout;
-  return arrival;
-}
-
 std::vector<Outcome> OutcomesOf(const VirtualDriver& driver) {
   std::vector<Outcome> outcomes;
   for (const VirtualDriver::Record& record : driver.records()) {

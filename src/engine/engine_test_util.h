@@ -4,11 +4,13 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/virtual_driver.h"
 
 namespace duly {
 
@@ -92,6 +94,29 @@ inline Duration AsMeasured(const EngineConfig& config, const StartBatch& start) 
       .On(start.device)
       ->service.curve()
       .Mean(start.rows);
+}
+
+// A driver in which every batch takes as long as the profile says.
+inline VirtualDriver Drive(NodeBuilder& node, std::unique_ptr<DispatchPolicy> policy) {
+  const EngineConfig config = node.config();
+  return {config, std::move(policy),
+          [config](const StartBatch& start) { return AsMeasured(config, start); }};
+}
+
+inline Arrival Of(GenerationIndex generation) {
+  Arrival arrival;
+  arrival.generation = generation;
+  return arrival;
+}
+inline Arrival Promised(Duration slo, GenerationIndex generation = 0) {
+  Arrival arrival = Of(generation);
+  arrival.slo = slo;
+  return arrival;
+}
+inline Arrival Patient(Duration timeout, GenerationIndex generation = 0) {
+  Arrival arrival = Of(generation);
+  arrival.timeout = timeout;
+  return arrival;
 }
 
 }  // namespace duly
