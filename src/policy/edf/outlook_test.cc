@@ -221,6 +221,21 @@ TEST_F(OutlookTest, ABatchIsNoLongerThanWhatArrivesCanWait) {
   EXPECT_EQ(Reset(node, margins).Next(0).rows, 3U);
 }
 
+TEST_F(OutlookTest, ABatchLeavesTimeForAllThatStandBehindIt) {
+  NodeBuilder node;
+  node.Model("m", {{1, 10}, {8, 17}}, 8);
+  node.Model("other", {{1, 10}});
+  Wait(0, milliseconds(30));
+  // One after the other, from 13 ms on.
+  Wait(1, milliseconds(32)).work = milliseconds(9);
+  Wait(1, milliseconds(32)).work = milliseconds(10);
+  for (int i = 0; i < 7; ++i) Wait(0, milliseconds(1000));
+  EXPECT_EQ(Reset(node).Next(0).rows, 4U);
+  // What cannot be in time anyway is no reason.
+  requests_[2].work = milliseconds(15);
+  EXPECT_EQ(Reset(node).Next(0).rows, 8U);
+}
+
 TEST_F(OutlookTest, ABatchDoesNotTakeWhatAFreeSlotBesideCanRun) {
   NodeBuilder node({2});
   node.Model("m", {{1, 10}, {8, 17}}, 8);
