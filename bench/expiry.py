@@ -40,14 +40,14 @@ def main():
 
     OUT.mkdir(parents=True, exist_ok=True)
     log = OUT / "expiry.log"
-    with run.duly(run.ROOT / "models/repository", "--model-repository", run.ROOT / ".deps/models", "--record", log) as (url, pid):
-        before = run.cpu_seconds(pid)
-        subprocess.run([run.BUILD / "duly", "load", run.ROOT / "bench/expiry/mix.yaml", "--url", url, "--anonymous",
+    with run.duly(run.ROOT / "models/repository", "--model-repository", run.ROOT / ".deps/models", "--record", log) as server:
+        before = run.cpu_seconds(server["pid"])
+        subprocess.run([run.BUILD / "duly", "load", run.ROOT / "bench/expiry/mix.yaml", "--url", f"http://{server['http']}", "--anonymous",
                         "--load-factor", str(options.factor), "--duration", f"{options.seconds}s", "--warmup", "1s",
                         "--seed", str(options.seed), "--json", OUT / "expiry-load.json"],
                        check=True, stdout=subprocess.DEVNULL, timeout=options.seconds + 120)
-        busy = (run.cpu_seconds(pid) - before) / (options.seconds + 1)
-        threads = thread_cpu_seconds(pid)
+        busy = (run.cpu_seconds(server["pid"]) - before) / (options.seconds + 1)
+        threads = thread_cpu_seconds(server["pid"])
     replay = subprocess.run([run.BUILD / "duly", "replay", log, "--json", "-"], check=True, capture_output=True, text=True,
                             timeout=300)
     document = json.loads(replay.stdout)
