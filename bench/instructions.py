@@ -69,7 +69,7 @@ def run(folder, count, recorded):
     ready.unlink(missing_ok=True)
     profile = folder / "callgrind.out"
     command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", BUILD / "duly", "serve",
-               "--model-repository", ROOT / "bench/repository", "--http-port", "0", "--metrics-port", "0",
+               "--model-repository", ROOT / "bench/repository", "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0",
                "--ready-file", ready, "--profile", folder / "profile.yaml", "--inline-below", "1s",
                "--log-level", "warning"]
     if recorded:

@@ -3,7 +3,8 @@
 """Duly's HTTP and gRPC beside echo servers, on the same cores, in one run; then the deadline experiment.
 
 The echo servers are the base: one reads and writes raw sockets, one is a bare Boost.Beast server with its usual
-string_body, one a bare gRPC server on the stack that Duly uses. Rounds go through all servers in turn, so that a slow minute of the machine meets each of them.
+string_body, one a bare gRPC server on the stack that Duly uses. Rounds go through all servers in turn, so that a slow
+minute of the machine meets each of them.
 Prints the tables of docs/benchmarks.md; every figure lies in build/bench/servers.json.
 """
 
