@@ -99,7 +99,7 @@ struct FinishRecord {
   std::int64_t retry_after;
 };
 
-struct StartRecord {  // the LoggedId of each member follows
+struct StartRecord {  // a MemberRecord of each follows
   std::uint8_t tag;
   std::uint32_t batch;
   std::uint32_t device;
@@ -109,6 +109,9 @@ struct StartRecord {  // the LoggedId of each member follows
   std::uint32_t rows;
   std::int64_t predicted;
   std::uint32_t member_count;
+};
+struct MemberRecord {
+  LoggedId request;
 };
 
 #pragma pack(pop)

@@ -153,7 +153,7 @@ void TakeStart(Cursor& cursor, std::uint64_t number, Effects& effects) {
   start.member_count = record.member_count;
   effects.starts.push_back(start);
   for (std::uint32_t i = 0; i < start.member_count && cursor.ok(); ++i) {
-    effects.members.push_back(FromLogged(cursor.template Take<LoggedId>(), number));
+    effects.members.push_back(FromLogged(cursor.template Take<MemberRecord>().request, number));
   }
 }
 

@@ -39,6 +39,7 @@ namespace event_log {
 
 template <typename Record>
 std::uint8_t* Put(std::uint8_t* out, const Record& record) {
+  static_assert(alignof(Record) == 1, "records lie anywhere");
   ::new (out) Record(record);
   return out + sizeof(Record);
 }
@@ -123,7 +124,8 @@ inline std::size_t RecordEncoder::MostBytes(const Effects& effects) {
   using namespace event_log;
   // No record is longer than what it encodes, so the sizes of those are enough: no multiplication.
   static_assert(sizeof(FinishRecord) <= sizeof(Finish) &&
-                sizeof(StartRecord) <= sizeof(StartBatch) && sizeof(LoggedId) <= sizeof(RequestId));
+                sizeof(StartRecord) <= sizeof(StartBatch) &&
+                sizeof(MemberRecord) <= sizeof(RequestId));
   return sizeof(GapRecord) + sizeof(ArrivalRecord) + sizeof(ArrivalOptions) +
          effects.finishes.size() * sizeof(Finish) + effects.starts.size() * sizeof(StartBatch) +
          effects.members.size() * sizeof(RequestId);
@@ -138,7 +140,9 @@ inline std::size_t RecordEncoder::MostBytes(const Effects& effects) {
   for (const Finish& finish : effects.finishes) out = PutFinish(out, finish);
   for (const StartBatch& start : effects.starts) {
     out = PutStart(out, start);
-    for (const RequestId& member : effects.MembersOf(start)) out = Put(out, ToLogged(member));
+    for (const RequestId& member : effects.MembersOf(start)) {
+      out = Put(out, MemberRecord{.request = ToLogged(member)});
+    }
   }
   return out;
 }
