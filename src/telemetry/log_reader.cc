@@ -69,6 +69,9 @@ class EventLogReader::Cursor {
 
 namespace {
 
+// By value: a packed record's members must not be referred to.
+Duration ToDuration(std::int64_t ns) { return Duration(ns); }
+
 RequestId FromLogged(LoggedId id, std::uint64_t number) {
   // The latest sequence up to the event's number with this low half.
   const auto back = static_cast<std::uint32_t>(number - (id >> 32));
@@ -88,9 +91,9 @@ std::int64_t TakeArrival(Cursor& cursor, std::uint64_t number, Arrival& arrival,
   if (record.tag == kArrivalWithOptions) {
     const auto options = cursor.template Take<ArrivalOptions>();
     arrival.variants = options.variants;
-    arrival.slo = Duration(options.slo);
-    arrival.timeout = Duration(options.timeout);
-    arrival.call_timeout = Duration(options.call_timeout);
+    arrival.slo = ToDuration(options.slo);
+    arrival.timeout = ToDuration(options.timeout);
+    arrival.call_timeout = ToDuration(options.call_timeout);
     arrival.min_accuracy_pct = options.min_accuracy_pct;
   }
   return record.time;
@@ -101,9 +104,9 @@ std::int64_t TakeBatchDone(Cursor& cursor, BatchDone& done) {
   const auto record = cursor.template Take<BatchDoneRecord>();
   done.batch = record.batch;
   done.failed = record.failed != 0;
-  done.input = Duration(record.input);
-  done.infer = Duration(record.infer);
-  done.output = Duration(record.output);
+  done.input = ToDuration(record.input);
+  done.infer = ToDuration(record.infer);
+  done.output = ToDuration(record.output);
   return record.time;
 }
 
@@ -131,10 +134,10 @@ Finish TakeFinish(Cursor& cursor, std::uint64_t number) {
   finish.batch_position = record.batch_position;
   finish.variant = record.variant;
   finish.batch_rows = record.batch_rows;
-  finish.waiting = Duration(record.waiting);
-  finish.service = Duration(record.service);
-  finish.predicted = Duration(record.predicted);
-  finish.retry_after = Duration(record.retry_after);
+  finish.waiting = ToDuration(record.waiting);
+  finish.service = ToDuration(record.service);
+  finish.predicted = ToDuration(record.predicted);
+  finish.retry_after = ToDuration(record.retry_after);
   return finish;
 }
 
@@ -148,7 +151,7 @@ void TakeStart(Cursor& cursor, std::uint64_t number, Effects& effects) {
   start.generation = record.generation;
   start.variant = record.variant;
   start.rows = record.rows;
-  start.predicted = Duration(record.predicted);
+  start.predicted = ToDuration(record.predicted);
   start.first_member = static_cast<std::uint32_t>(effects.members.size());
   start.member_count = record.member_count;
   effects.starts.push_back(start);
