@@ -19,7 +19,7 @@ TEST(Fifo, RunsOneByOneInOrderOfArrivalWhateverThePromises) {
   for (const char* name : {"a", "b", "c"}) node.Model(name, {{1, 10}, {8, 11}}, 8);
   VirtualDriver driver = Drive(node, Fifo());
   // The nearer its deadline the later it comes; two of each model.
-  for (int i = 0; i < 6; ++i) {
+  for (GenerationIndex i = 0; i < 6; ++i) {
     driver.ArriveAt(At(milliseconds(i)), Promised(milliseconds(500 - 50 * i), i % 3));
   }
   driver.Run();
