@@ -8,7 +8,6 @@
 #include <array>
 #include <cstdlib>
 #include <new>
-#include <vector>
 
 #include "base/random.h"
 #include "engine/engine_test_util.h"

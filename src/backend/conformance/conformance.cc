@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "base/temp_folder_test_util.h"
 
 namespace duly::conformance {
 namespace {
@@ -384,35 +385,25 @@ TEST_P(BackendFileConformance, FailedLoadNamesTheFileAndLeavesNothingBehind) {
   const std::size_t threads_before = CountEntries("/proc/self/task");
 
   const std::string good = model.variants[0].file;
-  const std::filesystem::path folder = testing::TempDir();
-  const std::filesystem::path text = folder / "duly_conformance_text.onnx";
-  std::ofstream(text) << "not a model";
-  const std::filesystem::path empty = folder / "duly_conformance_empty.onnx";
-  std::ofstream(empty).flush();
-  const std::filesystem::path cut = folder / "duly_conformance_cut.onnx";
-  {
-    std::ifstream whole(good, std::ios::binary);
-    const std::string content(std::istreambuf_iterator<char>(whole), {});
-    std::ofstream(cut, std::ios::binary) << content.substr(0, content.size() / 2);
-  }
-  const std::vector<std::pair<std::filesystem::path, StatusCode>> wrong = {
-      {folder / "duly_conformance_missing.onnx", StatusCode::kNotFound},
-      {folder, StatusCode::kInvalidArgument},
-      {text, StatusCode::kInvalidArgument},
-      {empty, StatusCode::kInvalidArgument},
-      {cut, StatusCode::kInvalidArgument}};
+  std::ifstream whole(good, std::ios::binary);
+  const std::string content(std::istreambuf_iterator<char>(whole), {});
+  whole.close();
+  const TempFolder folder;
+  const std::vector<std::pair<std::string, StatusCode>> wrong = {
+      {folder.At("missing.onnx"), StatusCode::kNotFound},
+      {folder.path(), StatusCode::kInvalidArgument},
+      {folder.Write("text.onnx", "not a model"), StatusCode::kInvalidArgument},
+      {folder.Write("empty.onnx", ""), StatusCode::kInvalidArgument},
+      {folder.Write("cut.onnx", content.substr(0, content.size() / 2)),
+       StatusCode::kInvalidArgument}};
   for (const auto& [file, code] : wrong) {
     SCOPED_TRACE(file);
     model.variants[0].file = file;
     const auto variant = backend->Load(model, model.variants[0]);
     ASSERT_FALSE(variant);
     EXPECT_EQ(variant.error().code(), code) << variant.error().ToString();
-    EXPECT_THAT(variant.error().message(), testing::HasSubstr(file.string()));
+    EXPECT_THAT(variant.error().message(), testing::HasSubstr(file));
   }
-  std::filesystem::remove(text);
-  std::filesystem::remove(empty);
-  std::filesystem::remove(cut);
-
   EXPECT_EQ(CountEntries("/proc/self/fd"), files_before);
   EXPECT_EQ(CountEntries("/proc/self/task"), threads_before);
   model.variants[0].file = good;
