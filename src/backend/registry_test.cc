@@ -54,7 +54,9 @@ DeviceSpec Emulated() {
   DeviceSpec device;
   device.name = "gpu0";
   device.kind = DeviceKind::kEmulated;
-  device.profile_file = testing::TempDir() + "/duly_registry_test_profile.yaml";
+  // Of this test: tests run side by side.
+  device.profile_file = testing::TempDir() + "duly_registry_test_" +
+                        testing::UnitTest::GetInstance()->current_test_info()->name() + ".yaml";
   std::ofstream(device.profile_file) << R"(
 variants:
   - model: negation

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/conformance/conformance.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -11,11 +13,11 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <string_view>
 #include <thread>
 #include <utility>
 
 #include "base/random.h"
-#include "base/temp_folder_test_util.h"
 
 namespace duly::conformance {
 namespace {
@@ -388,13 +390,19 @@ TEST_P(BackendFileConformance, FailedLoadNamesTheFileAndLeavesNothingBehind) {
   std::ifstream whole(good, std::ios::binary);
   const std::string content(std::istreambuf_iterator<char>(whole), {});
   whole.close();
-  const TempFolder folder;
+  // Of this process: tests run side by side.
+  const std::filesystem::path folder = testing::TempDir() + fmt::format("duly-{}", ::getpid());
+  std::filesystem::create_directory(folder);
+  const auto write = [&](const char* name, std::string_view text) {
+    std::ofstream(folder / name, std::ios::binary) << text;
+    return (folder / name).string();
+  };
   const std::vector<std::pair<std::string, StatusCode>> wrong = {
-      {folder.At("missing.onnx"), StatusCode::kNotFound},
-      {folder.path(), StatusCode::kInvalidArgument},
-      {folder.Write("text.onnx", "not a model"), StatusCode::kInvalidArgument},
-      {folder.Write("empty.onnx", ""), StatusCode::kInvalidArgument},
-      {folder.Write("cut.onnx", content.substr(0, content.size() / 2)),
+      {folder / "missing.onnx", StatusCode::kNotFound},
+      {folder, StatusCode::kInvalidArgument},
+      {write("text.onnx", "not a model"), StatusCode::kInvalidArgument},
+      {write("empty.onnx", ""), StatusCode::kInvalidArgument},
+      {write("cut.onnx", std::string_view(content).substr(0, content.size() / 2)),
        StatusCode::kInvalidArgument}};
   for (const auto& [file, code] : wrong) {
     SCOPED_TRACE(file);
@@ -404,6 +412,7 @@ TEST_P(BackendFileConformance, FailedLoadNamesTheFileAndLeavesNothingBehind) {
     EXPECT_EQ(variant.error().code(), code) << variant.error().ToString();
     EXPECT_THAT(variant.error().message(), testing::HasSubstr(file));
   }
+  std::filesystem::remove_all(folder);
   EXPECT_EQ(CountEntries("/proc/self/fd"), files_before);
   EXPECT_EQ(CountEntries("/proc/self/task"), threads_before);
   model.variants[0].file = good;
