@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models that the tests with foreign clients serve, and a value of each data type."""
+"""What the tests with tritonclient share: the models that they serve, a value of each data type, inputs."""
+
+import os
+import tempfile
 
 import numpy as np
-from harness import copy_model
+from harness import Server, copy_model
+from tritonclient.utils import np_to_triton_dtype
 
 VALUES = {
     "BOOL": np.array([True, False]),
@@ -28,6 +32,24 @@ def make_repository(folder):
     copy_model(folder, "two", [("FP32", [2]), ("INT32", [2])], max_rows=8)
     copy_model(folder, "large", [("FP32", [1, 3, 224, 224])])
     copy_model(folder, "slow", [("FP32", [1])], delay="300ms")
+
+
+def serve(add_cleanup):
+    """Serves such a repository until the clean-up; returns the server and the repository's folder."""
+    folder = tempfile.TemporaryDirectory()
+    add_cleanup(folder.cleanup)
+    make_repository(folder.name)
+    server = Server(os.environ["DULY"], folder.name)
+    server.__enter__()
+    add_cleanup(server.__exit__, None, None, None)
+    return server, folder.name
+
+
+def make_input(module, name, values, datatype=None, **how):
+    """An input of tritonclient's `module`; `how` is what its set_data_from_numpy takes."""
+    tensor = module.InferInput(name, list(values.shape), datatype or np_to_triton_dtype(values.dtype))
+    tensor.set_data_from_numpy(values, **how)
+    return tensor
 
 
 def assert_same(test, got, expected):

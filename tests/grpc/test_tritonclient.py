@@ -6,7 +6,6 @@ import os
 import pathlib
 import queue
 import sys
-import tempfile
 import threading
 import time
 import unittest
@@ -19,10 +18,10 @@ import tritonclient.grpc.aio as aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from copy_models import VALUES, assert_same, make_repository  # noqa: E402
+from copy_models import VALUES, assert_same, make_input, serve  # noqa: E402
 from harness import Server  # noqa: E402
 
 WAIT = 30  # seconds, for what takes milliseconds
@@ -33,21 +32,7 @@ folder = None
 
 def setUpModule():
     global server, folder
-    folder = tempfile.TemporaryDirectory()
-    make_repository(folder.name)
-    server = Server(os.environ["DULY"], folder.name)
-    server.__enter__()
-
-
-def tearDownModule():
-    server.__exit__(None, None, None)
-    folder.cleanup()
-
-
-def make_input(module, name, values, datatype=None):
-    tensor = module.InferInput(name, list(values.shape), datatype or np_to_triton_dtype(values.dtype))
-    tensor.set_data_from_numpy(values)
-    return tensor
+    server, folder = serve(unittest.addModuleCleanup)
 
 
 class SyncTest(unittest.TestCase):
@@ -320,7 +305,7 @@ class LifecycleTest(unittest.TestCase):
         self.fail(f"never {count} requests in the node")
 
     def test_terminated_servers_answer_what_they_took_and_end_their_streams(self):
-        with Server(os.environ["DULY"], folder.name) as own:
+        with Server(os.environ["DULY"], folder) as own:
             client = triton.InferenceServerClient(own.grpc_url)
             tensor = make_input(triton, "in0", np.zeros(1, np.float32))
             results = queue.Queue()

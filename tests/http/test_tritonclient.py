@@ -2,43 +2,25 @@
 """The unmodified tritonclient[http] against `duly serve`. DULY names the program."""
 
 import asyncio
-import os
 import pathlib
 import sys
-import tempfile
 import unittest
 import urllib.request
 
 import numpy as np
 import tritonclient.http as http
 import tritonclient.http.aio as aio
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from copy_models import VALUES, assert_same, make_repository  # noqa: E402
-from harness import Server  # noqa: E402
+from copy_models import VALUES, assert_same, make_input, serve  # noqa: E402
 
 server = None
-folder = None
 
 
 def setUpModule():
-    global server, folder
-    folder = tempfile.TemporaryDirectory()
-    make_repository(folder.name)
-    server = Server(os.environ["DULY"], folder.name)
-    server.__enter__()
-
-
-def tearDownModule():
-    server.__exit__(None, None, None)
-    folder.cleanup()
-
-
-def make_input(module, name, values, datatype=None, binary=True):
-    tensor = module.InferInput(name, list(values.shape), datatype or np_to_triton_dtype(values.dtype))
-    tensor.set_data_from_numpy(values, binary_data=binary)
-    return tensor
+    global server
+    server, _ = serve(unittest.addModuleCleanup)
 
 
 class SyncTest(unittest.TestCase):
@@ -79,7 +61,7 @@ class SyncTest(unittest.TestCase):
                             given = np.array([v if isinstance(v, str) else v.decode() for v in values], np.object_)
                         result = self.client.infer(
                             f"copy_{datatype}",
-                            [make_input(http, "in0", given, datatype, binary_in)],
+                            [make_input(http, "in0", given, datatype, binary_data=binary_in)],
                             outputs=[http.InferRequestedOutput("out0", binary_data=binary_out)])
                         assert_same(self, result.as_numpy("out0"), values)
 
@@ -96,7 +78,7 @@ class SyncTest(unittest.TestCase):
     def test_large_tensors(self):
         values = np.arange(3 * 224 * 224, dtype=np.float32).reshape(1, 3, 224, 224)
         for binary in (True, False):
-            result = self.client.infer("large", [make_input(http, "in0", values, binary=binary)],
+            result = self.client.infer("large", [make_input(http, "in0", values, binary_data=binary)],
                                        outputs=[http.InferRequestedOutput("out0", binary_data=binary)])
             np.testing.assert_array_equal(result.as_numpy("out0"), values)
 
@@ -157,7 +139,7 @@ class AsyncTest(unittest.IsolatedAsyncioTestCase):
                 ints = np.full((1, 2), -index, np.int32)
                 binary = index % 2 == 0
                 result = await client.infer(
-                    "two", [make_input(aio, "in0", values, binary=binary), make_input(aio, "in1", ints)],
+                    "two", [make_input(aio, "in0", values, binary_data=binary), make_input(aio, "in1", ints)],
                     outputs=[aio.InferRequestedOutput("out0", binary_data=binary)])
                 np.testing.assert_array_equal(result.as_numpy("out0"), values)
                 self.assertIsNone(result.as_numpy("out1"))
