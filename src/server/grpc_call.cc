@@ -202,6 +202,12 @@ void StreamCall::Send(grpc::ByteBuffer message) {
   if (!broken_) outgoing_.push_back(std::move(message));
 }
 
+void StreamCall::Break() {
+  broken_ = true;
+  no_more_ = true;
+  outgoing_.clear();
+}
+
 void StreamCall::Proceed() {
   if (finishing_) return;
   if (!writing_ && !outgoing_.empty()) {
@@ -224,11 +230,7 @@ void StreamCall::Proceed() {
 void StreamCall::OnWritten(bool ok) {
   const MutexLock lock(mutex_);
   writing_ = false;
-  if (!ok) {
-    broken_ = true;
-    no_more_ = true;
-    outgoing_.clear();
-  }
+  if (!ok) Break();
   Proceed();
 }
 
@@ -254,9 +256,7 @@ void StreamCall::OnDone(bool /*ok*/) {
   std::vector<RequestId> ids;
   {
     const MutexLock lock(mutex_);
-    broken_ = true;
-    no_more_ = true;
-    outgoing_.clear();
+    Break();
     for (const std::shared_ptr<Request>& request : in_flight_) {
       if (request->submitted) ids.push_back(request->id);
     }

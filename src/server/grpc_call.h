@@ -143,6 +143,8 @@ class StreamCall final : public std::enable_shared_from_this<StreamCall> {
   void Answered(const std::shared_ptr<Request>& request, const InferResponse& response);
   void Send(grpc::ByteBuffer message) DULY_REQUIRES(mutex_);
   void SendError(const std::string& id, const Status& status) DULY_REQUIRES(mutex_);
+  // Nothing can be sent to the client any more.
+  void Break() DULY_REQUIRES(mutex_);
   // Starts what can start: a write, a read, the end.
   void Proceed() DULY_REQUIRES(mutex_);
 

@@ -238,12 +238,10 @@ grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
   head.set_model_name(spec.name);
   head.set_model_version(std::to_string(spec.version));
   head.set_id(format.id);
-  if (kind == GrpcReply::kFinalFlag || kind == GrpcReply::kFinalEmpty) {
-    (*head.mutable_parameters())["triton_final_response"].set_bool_param(true);
-  }
-  const std::span<const Tensor> outputs =
-      kind == GrpcReply::kFinalEmpty ? std::span<const Tensor>() : response.outputs;
-  if (format.report && kind != GrpcReply::kFinalEmpty) {
+  const bool empty = kind == GrpcReply::kFinalEmpty;
+  if (empty) (*head.mutable_parameters())["triton_final_response"].set_bool_param(true);
+  const std::span<const Tensor> outputs = empty ? std::span<const Tensor>() : response.outputs;
+  if (format.report && !empty) {
     for (const auto& [name, value] : ReportOf(response)) {
       SetParameter((*head.mutable_parameters())[std::string(name)], value);
     }

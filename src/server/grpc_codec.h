@@ -37,8 +37,7 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
 enum class GrpcReply : std::uint8_t {
   kUnary,       // ModelInferResponse
   kStream,      // ModelStreamInferResponse
-  kFinalFlag,   // the same, and says that it is the request's last
-  kFinalEmpty,  // the same without outputs
+  kFinalEmpty,  // the same without outputs, and says that it is the request's last
 };
 
 // The answer to a request that was served. Large tensors are not copied: the buffer shares their

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "server/grpc_call.h"
+#include "server/thread_count.h"
 
 namespace duly {
 namespace {
@@ -72,9 +73,7 @@ Status GrpcServer::Impl::Start(const GrpcOptions& options) {
       std::min<std::size_t>(options.message_bytes, std::numeric_limits<int>::max())));
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(&shared_.service);
-  const std::uint32_t threads = options.threads > 0
-                                    ? options.threads
-                                    : std::clamp(std::thread::hardware_concurrency(), 1U, 2U);
+  const std::uint32_t threads = ThreadCount(options.threads);
   for (std::uint32_t i = 0; i < threads; ++i) queues_.push_back(builder.AddCompletionQueue());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port_ == 0) {

@@ -11,13 +11,13 @@
 #include <boost/asio/steady_timer.hpp>
 #include <future>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "server/http_connection.h"
 #include "server/io_thread.h"
+#include "server/thread_count.h"
 
 namespace duly {
 namespace {
@@ -32,11 +32,6 @@ constexpr std::string_view kTooManyConnections =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 47\r\n"
     "Retry-After: 1\r\nConnection: close\r\n\r\n"
     R"({"error":"the server has too many connections"})";
-
-std::uint32_t ThreadCount(const HttpOptions& options) {
-  if (options.threads > 0) return options.threads;
-  return std::clamp(std::thread::hardware_concurrency(), 1U, 2U);
-}
 
 // A quarter of the shortest limit, so that none is exceeded by much.
 Duration TickOf(const HttpOptions& options) {
@@ -64,7 +59,7 @@ class HttpServer::Impl {
 
   Status Start() {
     const HttpOptions& options = shared_.options;
-    const std::uint32_t count = ThreadCount(options);
+    const std::uint32_t count = ThreadCount(options.threads);
     for (std::uint32_t i = 0; i < count; ++i) {
       threads_.push_back(
           std::make_unique<IoThread>(fmt::format("duly-http-{}", i), TickOf(options)));
