@@ -62,7 +62,7 @@ class HttpServer::Impl {
     const std::uint32_t count = ThreadCount(options.threads);
     for (std::uint32_t i = 0; i < count; ++i) {
       threads_.push_back(
-          std::make_unique<IoThread>(fmt::format("duly-http-{}", i), TickOf(options)));
+          std::make_unique<IoThread>(fmt::format("duly-http-{}", i), TickOf(options), turns_));
     }
     Status status = Listen(options.port, HttpPort::kMain);
     if (status.ok() && options.metrics_port) {
@@ -211,6 +211,7 @@ class HttpServer::Impl {
   }
 
   HttpShared shared_;
+  IoThread::Turns turns_ = 0;
   std::vector<std::unique_ptr<IoThread>> threads_;
   std::vector<Listener> listeners_;
   std::size_t next_thread_ = 0;

@@ -8,20 +8,46 @@
 #include <vector>
 
 #include "server/http_connection.h"
+#include "server/poll_gate.h"
 
 namespace duly {
 
-IoThread::IoThread(std::string name, Duration tick)
+IoThread::IoThread(std::string name, Duration tick, Turns& turns)
     : tick_(tick),
+      turns_(turns),
       work_(context_.get_executor()),
       timer_(context_),
       now_(std::chrono::steady_clock::now()),
       thread_([this, name = std::move(name)] {
         pthread_setname_np(pthread_self(), name.c_str());
-        context_.run();
+        Run();
       }) {}
 
 IoThread::~IoThread() { thread_.join(); }
+
+void IoThread::Run() {
+  PollGate gate;
+  std::uint64_t turn = 0;
+  for (;;) {
+    const Time since = std::chrono::steady_clock::now();
+    if (!gate.open() || !Poll(turn)) {
+      if (context_.run_one() == 0) return;
+    }
+    const Duration waited = std::chrono::steady_clock::now() - since;
+    turn = turns_.fetch_add(1, std::memory_order_relaxed) + 1;
+    gate.OnTurn(turn, waited);
+    context_.poll();
+  }
+}
+
+bool IoThread::Poll(std::uint64_t turn) {
+  const Time end = std::chrono::steady_clock::now() + PollGate::kLimit;
+  do {
+    if (context_.poll_one() > 0) return true;
+  } while (turns_.load(std::memory_order_relaxed) == turn &&
+           std::chrono::steady_clock::now() < end);
+  return false;
+}
 
 void IoThread::Add(std::shared_ptr<HttpConnection> connection) {
   connections_.insert(std::move(connection));

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -29,8 +31,11 @@ class IoThread {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  // tick: how often connections are asked whether their time is up.
-  IoThread(std::string name, Duration tick);
+  // Counts how often any thread of the server woke up to events, or found some.
+  using Turns = std::atomic<std::uint64_t>;
+
+  // tick: how often connections are asked whether their time is up. `turns` outlives the thread.
+  IoThread(std::string name, Duration tick, Turns& turns);
   // The thread must have run out of work: see Finish.
   ~IoThread();
   IoThread(const IoThread&) = delete;
@@ -53,10 +58,14 @@ class IoThread {
   void Finish();
 
  private:
+  void Run();
+  // Looks for events without sleeping, until there are some (true) or it has not paid.
+  bool Poll(std::uint64_t turn);
   void Tick();
   void AfterRemoval();
 
   const Duration tick_;
+  Turns& turns_;
   boost::asio::io_context context_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   boost::asio::steady_timer timer_;
