@@ -5,7 +5,8 @@
 #   the system            libonnxruntime-dev
 # Sets ONNXRuntime_FOUND, ONNXRuntime_VERSION (of the library), ONNXRuntime_API_VERSION (of the headers),
 # ONNXRuntime_INCLUDE_DIR, ONNXRuntime_LIBRARY and ONNXRuntime_IS_BUNDLED (not from the system).
-# CMake gives programs of the build tree an rpath to the library; see dependencies.cmake for installed ones.
+# Users of the target do not link the library: they load it by its name, DULY_ONNXRUNTIME_SONAME, when they need it
+# (backend/onnxruntime/runtime_library.h). See dependencies.cmake for the paths by which programs find it.
 
 # The C API is versioned and only grows; this is what Debian 13 ships.
 set(ONNXRuntime_MIN_API_VERSION 21)
@@ -62,6 +63,15 @@ if(ONNXRuntime_LIBRARY)
     endif()
   endif()
 endif()
+if(ONNXRuntime_LIBRARY)
+  execute_process(COMMAND ${CMAKE_READELF} -d ${ONNXRuntime_LIBRARY} OUTPUT_VARIABLE onnxruntime_dynamic)
+  if(onnxruntime_dynamic MATCHES "\\(SONAME\\)[^[]*\\[([^]]+)\\]")
+    set(ONNXRuntime_SONAME ${CMAKE_MATCH_1})
+  else()
+    string(APPEND onnxruntime_help ". ${ONNXRuntime_LIBRARY} says no SONAME")
+    unset(ONNXRuntime_LIBRARY)
+  endif()
+endif()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(ONNXRuntime
@@ -70,8 +80,9 @@ find_package_handle_standard_args(ONNXRuntime
   REASON_FAILURE_MESSAGE "${onnxruntime_help}.")
 
 if(ONNXRuntime_FOUND AND NOT TARGET onnxruntime::onnxruntime)
-  add_library(onnxruntime::onnxruntime SHARED IMPORTED)
+  add_library(onnxruntime::onnxruntime INTERFACE IMPORTED)
   set_target_properties(onnxruntime::onnxruntime PROPERTIES
-    IMPORTED_LOCATION ${ONNXRuntime_LIBRARY}
-    INTERFACE_INCLUDE_DIRECTORIES ${ONNXRuntime_INCLUDE_DIR})
+    INTERFACE_INCLUDE_DIRECTORIES ${ONNXRuntime_INCLUDE_DIR}
+    INTERFACE_COMPILE_DEFINITIONS "ORT_API_MANUAL_INIT;DULY_ONNXRUNTIME_SONAME=\"${ONNXRuntime_SONAME}\""
+    INTERFACE_LINK_LIBRARIES "${CMAKE_DL_LIBS}")
 endif()

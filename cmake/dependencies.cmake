@@ -25,7 +25,14 @@ find_package(ONNXRuntime REQUIRED)
 if(ONNXRuntime_IS_BUNDLED)
   # Not in the loader's path: the installed program carries its copy.
   include(GNUInstallDirs)
+  cmake_path(GET ONNXRuntime_LIBRARY PARENT_PATH onnxruntime_folder)
+  set(CMAKE_BUILD_RPATH ${onnxruntime_folder})
   set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/duly")
   file(GLOB onnxruntime_files ${ONNXRuntime_LIBRARY}*)
   install(FILES ${onnxruntime_files} DESTINATION ${CMAKE_INSTALL_LIBDIR}/duly)
+endif()
+if(DULY_SANITIZE)
+  # The sanitizers' dlopen does not see the program's rpath, but finds what is loaded already.
+  target_link_options(onnxruntime::onnxruntime INTERFACE
+    "LINKER:--push-state,--no-as-needed,${ONNXRuntime_LIBRARY},--pop-state")
 endif()

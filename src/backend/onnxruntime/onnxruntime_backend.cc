@@ -18,6 +18,7 @@
 #include "backend/common/batch.h"
 #include "backend/common/monotonic.h"
 #include "backend/onnxruntime/library.h"
+#include "backend/onnxruntime/runtime_library.h"
 #include "backend/onnxruntime/specs.h"
 #include "backend/onnxruntime/strings.h"
 #include "model/complete.h"
@@ -307,11 +308,8 @@ class OnnxRuntimeBackend final : public Backend {
     if (!std::filesystem::is_regular_file(found)) {
       return Error(StatusCode::kInvalidArgument, "{}: not a file: expected an ONNX model", file);
     }
-    if (OrtGetApiBase()->GetApi(ORT_API_VERSION) == nullptr) {
-      return Error(StatusCode::kInternal,
-                   "{}: ONNX Runtime {} is installed: expected 1.{} or later", file,
-                   OrtGetApiBase()->GetVersionString(), ORT_API_VERSION);
-    }
+    const Result<const OrtApiBase*> runtime = onnx::LoadOnnxRuntime();
+    if (!runtime) return Error(runtime.error().WithContext(file));
     try {
       if (library_ == nullptr) library_ = std::make_shared<Library>();
       Ort::Session session(library_->env(), file.c_str(), SessionOptions(model.name));
@@ -323,14 +321,15 @@ class OnnxRuntimeBackend final : public Backend {
       return std::make_unique<OnnxVariant>(library_, std::move(session), complete, file);
     } catch (const Ort::Exception& e) {
       return Error(StatusCode::kInvalidArgument, "{}: not a model that ONNX Runtime {} can run: {}",
-                   file, OrtGetApiBase()->GetVersionString(), e.what());
+                   file, (*runtime)->GetVersionString(), e.what());
     } catch (const std::exception& e) {
       return Error(StatusCode::kInternal, "{}: loading failed: {}", file, e.what());
     }
   }
 
   std::string description() const override {
-    return fmt::format("onnxruntime {}", OrtGetApiBase()->GetVersionString());
+    const Result<const OrtApiBase*> runtime = onnx::LoadOnnxRuntime();
+    return fmt::format("onnxruntime {}", runtime ? (*runtime)->GetVersionString() : "(not found)");
   }
 
  private:

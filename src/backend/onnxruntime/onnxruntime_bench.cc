@@ -8,7 +8,6 @@
 //                   (gathering, and the model's own copy)
 //   Strings/ITEMS   as many items of 100 strings of 16 bytes
 #include <benchmark/benchmark.h>
-#include <onnxruntime_cxx_api.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "backend/onnxruntime/onnxruntime_backend.h"
+#include "backend/onnxruntime/runtime_library.h"
 #include "model/tensor.h"
 
 namespace duly {
@@ -75,6 +75,9 @@ void RunItems(benchmark::State& state, const std::string& model, const Tensor& i
 
 void LibraryAlone(benchmark::State& state) {
   setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+  if (const auto runtime = onnx::LoadOnnxRuntime(); !runtime) {
+    return state.SkipWithError(runtime.error().message().c_str());
+  }
   const Ort::Env env(ORT_LOGGING_LEVEL_FATAL, "bench");
   Ort::SessionOptions options;
   options.SetIntraOpNumThreads(1);
