@@ -32,16 +32,19 @@ bool HttpBody::Start(std::shared_ptr<MemoryBudget> budget, std::size_t json_size
   return true;
 }
 
+bool HttpBody::Grow(std::size_t capacity) {
+  HttpBody larger;
+  // begin_ stands for the length of the JSON part: both leave the same remainder.
+  if (!larger.Start(budget_, kAlignment - begin_, capacity)) return false;
+  std::ranges::copy(memory_.subspan(begin_, size_), larger.unfilled().begin());
+  larger.Fill(size_);
+  *this = std::move(larger);
+  return true;
+}
+
 bool HttpBody::Append(std::span<const std::byte> data) {
-  if (data.size() > capacity_ - size_) {
-    HttpBody larger;
-    // begin_ stands for the length of the JSON part: both leave the same remainder.
-    if (!larger.Start(budget_, kAlignment - begin_, std::max(2 * capacity_, size_ + data.size()))) {
-      return false;
-    }
-    std::ranges::copy(memory_.subspan(begin_, size_), larger.unfilled().begin());
-    larger.Fill(size_);
-    *this = std::move(larger);
+  if (data.size() > capacity_ - size_ && !Grow(std::max(2 * capacity_, size_ + data.size()))) {
+    return false;
   }
   std::ranges::copy(data, unfilled().begin());
   Fill(data.size());

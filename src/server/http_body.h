@@ -18,6 +18,8 @@ class HttpBody {
   // json_size: length of the JSON part, where it is known; the tensors start there. False when
   // there is no memory, or none left in the budget.
   bool Start(std::shared_ptr<MemoryBudget> budget, std::size_t json_size, std::size_t capacity);
+  // Makes room for `capacity` bytes in all, more than there is; false when there is no memory.
+  bool Grow(std::size_t capacity);
   // Grows as needed; false when there is no memory.
   bool Append(std::span<const std::byte> data);
 

@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "server/http_inflate.h"
 #include "server/json_text.h"
 #include "server/outcome_codes.h"
 
@@ -23,6 +24,8 @@ constexpr std::size_t kFirstChunkedBytes = std::size_t{64} << 10;
 // JSON beyond these goes to the parse thread: about half a millisecond of work.
 constexpr std::size_t kLargeJsonBytes = std::size_t{256} << 10;
 constexpr std::size_t kLargeJsonData = std::size_t{64} << 10;
+// Answers that one packet can hold, behind their header, gain nothing by being smaller.
+constexpr std::size_t kSmallestCompressed = 1400;
 
 // How every answer begins.
 constexpr std::string_view kProtocol = "HTTP/1.1 ";
@@ -46,6 +49,20 @@ bool IsLargeJson(const InferReplyFormat& format, const InferResponse& response) 
     if (i >= format.binary.size() || !format.binary[i]) bytes += response.outputs[i].data.size();
   }
   return bytes > kLargeJsonData;
+}
+
+std::size_t SizeOf(const HttpReply& reply) {
+  std::size_t bytes = reply.body.size();
+  for (const std::span<const std::byte>& part : reply.binary) bytes += part.size();
+  return bytes;
+}
+
+HttpReply FaultReply(const HttpFault& fault) {
+  HttpReply reply;
+  reply.code = fault.code;
+  reply.body = ErrorJson(fault.message);
+  if (fault.code == 503) reply.retry_after_s = 1;
+  return reply;
 }
 
 }  // namespace
@@ -288,7 +305,9 @@ void HttpConnection::BeginRequest() {
     return Refuse({413, fmt::format("a body of {} bytes: expected at most {}", head_.content_length,
                                     limits.body_bytes)});
   }
-  if (head_.encoded) refusal_ = HttpFault{415, "Content-Encoding is not supported"};
+  if (head_.coding == ContentCoding::kUnknown) {
+    refusal_ = HttpFault{415, "this Content-Encoding is not supported: expected gzip or deflate"};
+  }
   const std::size_t known = static_cast<std::size_t>(head_.content_length);
   const bool has_body = head_.chunked || known > 0;
   if (has_body &&
@@ -350,12 +369,25 @@ bool HttpConnection::AdvanceChunks() {
 void HttpConnection::Dispatch() {
   phase_ = Phase::kExecuting;
   has_deadline_ = false;
-  if (refusal_) {
-    HttpReply reply;
-    reply.code = refusal_->code;
-    reply.body = ErrorJson(refusal_->message);
-    return Reply(std::move(reply));
-  }
+  if (refusal_) return Reply(FaultReply(*refusal_));
+  if (head_.coding == ContentCoding::kIdentity || body_.size() == 0) return DispatchPlain();
+  // However small: how large it becomes is not known before.
+  OnParseThread(
+      [this, coded = body_.Take()] {
+        std::pair<std::optional<HttpFault>, HttpBody> result;
+        result.first = InflateBody(head_.coding, coded.data(),
+                                   static_cast<std::size_t>(head_.json_size.value_or(0)),
+                                   shared_.options.limits, shared_.bodies, result.second);
+        return result;
+      },
+      [this](std::pair<std::optional<HttpFault>, HttpBody> result) {
+        if (result.first) return Reply(FaultReply(*result.first));
+        body_ = std::move(result.second);
+        DispatchPlain();
+      });
+}
+
+void HttpConnection::DispatchPlain() {
   if (route_.kind == HttpRoute::Kind::kInfer) return DispatchInfer();
   body_ = HttpBody();
   Reply(shared_.routes.Answer(route_));
@@ -368,16 +400,23 @@ void HttpConnection::DispatchInfer() {
   if (json_bytes <= kLargeJsonBytes) {
     return Submit(shared_.routes.DecodeInfer(route_, thread_.decoder(), body, head_.json_size));
   }
+  OnParseThread(
+      [this, body] {
+        return shared_.routes.DecodeInfer(route_, shared_.parse_thread.decoder(), body,
+                                          head_.json_size);
+      },
+      [this](Result<InferCall> call) { Submit(std::move(call)); });
+}
+
+template <typename Work, typename Then>
+void HttpConnection::OnParseThread(Work work, Then then) {
   parsing_ = true;
-  shared_.parse_thread.Post([self = shared_from_this(), body] {
-    // The connection leaves the request alone while it is with the parse thread.
-    HttpShared& shared = self->shared_;
-    auto call = std::make_unique<Result<InferCall>>(shared.routes.DecodeInfer(
-        self->route_, shared.parse_thread.decoder(), body, self->head_.json_size));
-    asio::post(self->thread_.context(), [self, call = std::move(call)]() mutable {
+  shared_.parse_thread.Post([self = shared_from_this(), work = std::move(work), then]() mutable {
+    auto result = std::make_unique<decltype(work())>(work());
+    asio::post(self->thread_.context(), [self, then, result = std::move(result)]() mutable {
       self->parsing_ = false;
       if (self->phase_ == Phase::kClosed) return self->Leave();
-      self->Submit(std::move(*call));
+      then(std::move(*result));
       self->Advance();
     });
   });
@@ -416,35 +455,49 @@ void HttpConnection::OnAnswered(InferResponse response) {
   if (!IsLargeJson(format_, response)) {
     return Reply(shared_.routes.InferReply(format_, std::move(response)));
   }
-  parsing_ = true;
-  shared_.parse_thread.Post([self = shared_from_this(), response = std::move(response)]() mutable {
-    auto reply = std::make_unique<HttpReply>(
-        self->shared_.routes.InferReply(self->format_, std::move(response)));
-    asio::post(self->thread_.context(), [self, reply = std::move(reply)]() mutable {
-      self->parsing_ = false;
-      if (self->phase_ == Phase::kClosed) return self->Leave();
-      self->Reply(std::move(*reply));
-      self->Advance();
-    });
-  });
+  OnParseThread(
+      [this, response = std::move(response)]() mutable {
+        return shared_.routes.InferReply(format_, std::move(response));
+      },
+      [this](HttpReply reply) { Reply(std::move(reply)); });
 }
 
 void HttpConnection::Refuse(const HttpFault& fault) {
   close_after_ = true;
-  HttpReply reply;
-  reply.code = fault.code;
-  reply.body = ErrorJson(fault.message);
-  if (fault.code == 503) reply.retry_after_s = 1;
-  Reply(std::move(reply));
+  Reply(FaultReply(fault));
+}
+
+ContentCoding HttpConnection::CodingFor(const HttpReply& reply) const {
+  // The asynchronous tritonclient asks for gzip on every route, because its HTTP library does, but
+  // can read it of inference only.
+  const bool reads =
+      route_.kind == HttpRoute::Kind::kInfer || route_.kind == HttpRoute::Kind::kMetrics;
+  if (!reads || reply.code != 200 || SizeOf(reply) < kSmallestCompressed) {
+    return ContentCoding::kIdentity;
+  }
+  return head_.accepted.Best();
 }
 
 void HttpConnection::Reply(HttpReply reply) {
+  const ContentCoding coding = CodingFor(reply);
+  if (coding == ContentCoding::kIdentity) return Send(std::move(reply));
+  OnParseThread(
+      [coding, reply = std::move(reply)]() mutable {
+        std::vector<std::span<const std::byte>> parts{std::as_bytes(std::span(reply.body))};
+        parts.insert(parts.end(), reply.binary.begin(), reply.binary.end());
+        reply.coded = Compress(coding, parts);
+        if (reply.coded.size() > 0) reply.coding = coding;
+        return std::move(reply);
+      },
+      [this](HttpReply compressed) { Send(std::move(compressed)); });
+}
+
+void HttpConnection::Send(HttpReply reply) {
   reply_ = std::move(reply);
   format_.model.reset();
   const bool is_last = peer_finished_ && input().empty();
   if (is_last || shared_.leaving.load(std::memory_order_relaxed)) close_after_ = true;
-  std::size_t binary_bytes = 0;
-  for (const std::span<const std::byte>& part : reply_.binary) binary_bytes += part.size();
+  const bool compressed = reply_.coding != ContentCoding::kIdentity;
 
   std::string& head = head_text_;
   head = kProtocol;
@@ -454,7 +507,11 @@ void HttpConnection::Reply(HttpReply reply) {
   head += "\r\nContent-Type: ";
   head += reply_.binary.empty() ? reply_.content_type : "application/octet-stream";
   head += "\r\nContent-Length: ";
-  AppendNumber(head, reply_.body.size() + binary_bytes);
+  AppendNumber(head, compressed ? reply_.coded.size() : SizeOf(reply_));
+  if (compressed) {
+    head += "\r\nVary: Accept-Encoding\r\nContent-Encoding: ";
+    head += ToString(reply_.coding);
+  }
   if (!reply_.binary.empty()) {
     head += "\r\nInference-Header-Content-Length: ";
     AppendNumber(head, reply_.body.size());
@@ -478,7 +535,10 @@ void HttpConnection::Reply(HttpReply reply) {
   output_next_ = 0;
   const std::string_view rest = std::string_view(head).substr(std::exchange(sent_ahead_, 0));
   output_.emplace_back(rest.data(), rest.size());
-  if (head_.method != HttpMethod::kHead) {
+  const bool has_body = head_.method != HttpMethod::kHead;
+  if (has_body && compressed) {
+    output_.emplace_back(reply_.coded.data().data(), reply_.coded.size());
+  } else if (has_body) {
     output_.emplace_back(reply_.body.data(), reply_.body.size());
     for (const std::span<const std::byte>& part : reply_.binary) {
       if (!part.empty()) output_.emplace_back(part.data(), part.size());

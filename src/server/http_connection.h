@@ -92,13 +92,21 @@ class HttpConnection final : public ResponseSink,
 
   void BeginRequest();
   void Dispatch();
+  void DispatchPlain();
   void DispatchInfer();
   void Submit(Result<InferCall> call);
   void OnAnswered(InferResponse response);
   void Refuse(const HttpFault& fault);
   void Reply(HttpReply reply);
+  ContentCoding CodingFor(const HttpReply& reply) const;
+  void Send(HttpReply reply);
   void WriteSome();
   void OnWritten();
+
+  // Calls work() on the parse thread, which may read what belongs to the request: the connection
+  // leaves that alone meanwhile. Then calls then(its result) here, unless the connection is closed.
+  template <typename Work, typename Then>
+  void OnParseThread(Work work, Then then);
 
   void Close();
   void Leave();

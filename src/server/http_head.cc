@@ -93,7 +93,11 @@ class HeadParser final : public RequestParser {
         }
         break;
       case http::field::content_encoding:
-        head_.encoded = !beast::iequals(value, "identity");
+        head_.coding = head_.coding == ContentCoding::kIdentity ? ParseContentCoding(View(value))
+                                                                : ContentCoding::kUnknown;
+        break;
+      case http::field::accept_encoding:
+        head_.accepted.Add(View(value));
         break;
       case http::field::expect:
         if (beast::iequals(value, "100-continue")) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "server/content_coding.h"
 #include "server/http_body.h"
 
 namespace duly {
@@ -38,9 +39,10 @@ struct HttpHead {
   bool keep_alive = true;
   bool chunked = false;
   bool expects_continue = false;
-  bool encoded = false;                    // the body has a Content-Encoding
-  std::uint64_t content_length = 0;        // 0 when there is none
-  std::optional<std::uint64_t> json_size;  // Inference-Header-Content-Length
+  ContentCoding coding = ContentCoding::kIdentity;  // of the body
+  AcceptedCodings accepted;                         // of the answer
+  std::uint64_t content_length = 0;                 // 0 when there is none
+  std::optional<std::uint64_t> json_size;           // Inference-Header-Content-Length: decompressed
 };
 
 // Finds the end of a head while its bytes arrive.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/http_head.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -49,16 +50,31 @@ TEST(ParseHead, ReadsWhatTheServerNeeds) {
   ASSERT_FALSE(
       ParseHead("POST /a%20b?c HTTP/1.1\r\nhost: x\r\ncontent-length:  7 \r\n"
                 "INFERENCE-HEADER-CONTENT-LENGTH: 5\r\nexpect: 100-Continue\r\n"
-                "Content-Encoding: gzip\r\nconnection: Close\r\n\r\n",
+                "Content-Encoding: gzip\r\nAccept-Encoding: br\r\naccept-encoding: deflate\r\n"
+                "connection: Close\r\n\r\n",
                 head));
   EXPECT_EQ(head.method, HttpMethod::kPost);
   EXPECT_EQ(head.target, "/a%20b?c");
   EXPECT_EQ(head.content_length, 7U);
   EXPECT_EQ(head.json_size, 5U);
   EXPECT_TRUE(head.expects_continue);
-  EXPECT_TRUE(head.encoded);
+  EXPECT_EQ(head.coding, ContentCoding::kGzip);
+  EXPECT_EQ(head.accepted.Best(), ContentCoding::kDeflate);
   EXPECT_FALSE(head.keep_alive);
   EXPECT_FALSE(head.chunked);
+}
+
+TEST(ParseHead, CodingsOnTopOfEachOtherAreUnknown) {
+  const auto coding = [](std::string_view fields) {
+    HttpHead head;
+    EXPECT_FALSE(ParseHead(fmt::format("POST / HTTP/1.1\r\n{}\r\n", fields), head));
+    return head.coding;
+  };
+  EXPECT_EQ(coding(""), ContentCoding::kIdentity);
+  EXPECT_EQ(coding("Content-Encoding: deflate\r\n"), ContentCoding::kDeflate);
+  EXPECT_EQ(coding("Content-Encoding: gzip, gzip\r\n"), ContentCoding::kUnknown);
+  EXPECT_EQ(coding("Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n"),
+            ContentCoding::kUnknown);
 }
 
 TEST(DecodePercent, ReadsBackWhatWasQuoted) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/tensor.h"
+#include "server/content_coding.h"
 
 namespace duly {
 
@@ -21,6 +22,9 @@ struct HttpReply {
   // Follow the body on the wire; they point into `tensors`.
   std::vector<std::span<const std::byte>> binary;
   std::vector<Tensor> tensors;
+  // The body and what follows it, compressed, where they are sent so.
+  ContentCoding coding = ContentCoding::kIdentity;
+  Buffer coded;
   std::string_view allow;          // of 405
   std::int64_t retry_after_s = 0;  // 0: no such header
 };

@@ -15,8 +15,10 @@
 #include <thread>
 #include <vector>
 
+#include "base/random.h"
 #include "server/fake_node_test_util.h"
 #include "server/http_client_test_util.h"
+#include "server/zlib_test_util.h"
 
 namespace duly {
 namespace {
@@ -508,7 +510,13 @@ TEST_F(HttpServing, BadRequestsLeaveTheConnectionUsable) {
       {"JSON length of nearly 2^64",
        PostRequest(kCopy, kSmall, "Inference-Header-Content-Length: 18446744073709551615\r\n"),
        400},
-      {"a compressed body", PostRequest(kCopy, kSmall, "Content-Encoding: gzip\r\n"), 415},
+      {"an unknown coding", PostRequest(kCopy, kSmall, "Content-Encoding: br\r\n"), 415},
+      {"two codings", PostRequest(kCopy, kSmall, "Content-Encoding: gzip, gzip\r\n"), 415},
+      {"a coding that it has not", PostRequest(kCopy, kSmall, "Content-Encoding: gzip\r\n"), 400},
+      {"half a stream",
+       PostRequest(kCopy, Deflated(kSmall).substr(0, 40), "Content-Encoding: gzip\r\n"), 400},
+      {"a compressed route without a body", PostRequest(kCopy, "", "Content-Encoding: gzip\r\n"),
+       400},
       {"a sequence", PostRequest(kCopy, R"({"parameters":{"sequence_id":1},"inputs":[]})"), 501},
   };
   for (const BadBytes& bad : table) {
@@ -517,6 +525,136 @@ TEST_F(HttpServing, BadRequestsLeaveTheConnectionUsable) {
     EXPECT_TRUE(json::parse(reply.body).contains("error")) << bad.what;
     EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200) << bad.what;
   }
+}
+
+TEST_F(HttpServing, CompressedBodiesAreAsGoodAsPlainOnes) {
+  Serve();
+  TestClient client(server_->port());
+  const std::string plain = client.Call(PostRequest(kCopy, kSmall)).body;
+  for (const auto& [name, format] : {std::pair{"gzip", ZlibFormat::kGzip},
+                                     {"deflate", ZlibFormat::kZlib},
+                                     {"deflate", ZlibFormat::kBare}}) {
+    const std::string encoding = fmt::format("Content-Encoding: {}\r\n", name);
+    const std::string coded = Deflated(kSmall, format);
+    TestReply reply = client.Call(PostRequest(kCopy, coded, encoding));
+    EXPECT_EQ(reply.code, 200) << reply.body;
+    EXPECT_EQ(reply.body, plain);
+    reply = client.Call(fmt::format(
+        "POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", kCopy,
+        encoding, coded.size(), coded));
+    EXPECT_EQ(reply.body, plain);
+    // The length of the JSON part counts its bytes before compression, and the tensor is large.
+    const std::string data(std::size_t{4} << 18, '\x3f');
+    const std::string head = BinaryHead("[262144]", data.size());
+    reply = client.Call(PostRequest(
+        kCopy, Deflated(head + data, format),
+        fmt::format("{}Inference-Header-Content-Length: {}\r\n", encoding, head.size())));
+    ASSERT_EQ(reply.code, 200) << reply.body;
+    EXPECT_TRUE(reply.body.ends_with(data));
+  }
+  // Routes that need no body read over it.
+  EXPECT_EQ(
+      client.Call(PostRequest("/v2/repository/index", Deflated("{}"), "Content-Encoding: gzip\r\n"))
+          .code,
+      200);
+}
+
+TEST_F(HttpServing, ABombIsToldSoAndTheConnectionGoesOn) {
+  HttpOptions options = TestOptions();
+  options.limits.body_bytes = std::size_t{1} << 20;
+  Serve(std::move(options));
+  TestClient client(server_->port());
+  // A hundred times the limit, in a tenth of it.
+  const TestReply reply =
+      client.Call(PostRequest(kCopy, GzipBomb(100), "Content-Encoding: gzip\r\n"));
+  EXPECT_EQ(reply.code, 413);
+  EXPECT_THAT(reply.body, HasSubstr("more than 1048576 bytes"));
+  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200);
+}
+
+TEST_F(HttpServing, AnswersAreCompressedForWhoAsks) {
+  Serve();
+  TestClient client(server_->port());
+  std::string numbers = "1";
+  for (int i = 0; i < 2000; ++i) numbers += ",1.5";
+  const std::string request = fmt::format(
+      R"({{"inputs":[{{"name":"in0","shape":[2001],"datatype":"FP32","data":[{}]}}]}})", numbers);
+  const TestReply plain = client.Call(PostRequest(kCopy, request));
+  EXPECT_FALSE(plain.headers.contains("content-encoding"));
+  for (const auto& [name, format] :
+       {std::pair{"gzip", ZlibFormat::kGzip}, {"deflate", ZlibFormat::kZlib}}) {
+    TestReply reply =
+        client.Call(PostRequest(kCopy, request, fmt::format("Accept-Encoding: {}\r\n", name)));
+    EXPECT_EQ(reply.code, 200);
+    EXPECT_EQ(reply.headers["content-encoding"], name);
+    EXPECT_EQ(reply.headers["vary"], "Accept-Encoding");
+    EXPECT_EQ(reply.headers["content-type"], "application/json");
+    EXPECT_LT(reply.body.size(), plain.body.size() / 2);
+    EXPECT_EQ(Inflated(reply.body, format), plain.body);
+  }
+  for (const char* other : {"gzip;q=0", "identity", "br", "identity, gzip;q=0.9", "*"}) {
+    TestReply reply =
+        client.Call(PostRequest(kCopy, request, fmt::format("Accept-Encoding: {}\r\n", other)));
+    EXPECT_FALSE(reply.headers.contains("content-encoding")) << other;
+    EXPECT_EQ(reply.body, plain.body) << other;
+  }
+}
+
+TEST_F(HttpServing, CompressedAnswersSayTheLengthOfTheirPlainJson) {
+  Serve();
+  TestClient client(server_->port());
+  const std::string data(100000, '\x3f');
+  const std::string head = BinaryHead("[25000]", data.size());
+  TestReply reply = client.Call(
+      PostRequest(kCopy, head + data,
+                  fmt::format("Accept-Encoding: gzip\r\nInference-Header-Content-Length: {}\r\n",
+                              head.size())));
+  ASSERT_EQ(reply.code, 200);
+  EXPECT_EQ(reply.headers["content-encoding"], "gzip");
+  EXPECT_EQ(reply.headers["content-type"], "application/octet-stream");
+  const std::string body = Inflated(reply.body);
+  const std::size_t json_size = std::stoul(reply.headers["inference-header-content-length"]);
+  EXPECT_EQ(body.substr(json_size), data);
+  EXPECT_EQ(json::parse(body.substr(0, json_size))["outputs"][0]["parameters"]["binary_data_size"],
+            data.size());
+}
+
+TEST_F(HttpServing, AnswersThatCompressionDoesNotServeStayPlain) {
+  Serve();
+  TestClient client(server_->port());
+  constexpr std::string_view kAsk = "Accept-Encoding: gzip\r\n";
+  const auto is_plain = [&](const std::string& request) {
+    return !client.Call(request).headers.contains("content-encoding");
+  };
+  EXPECT_TRUE(is_plain(PostRequest(kCopy, kSmall, kAsk)));
+  // Noise.
+  RandomStream random(1, "noise");
+  std::string data(100000, '\0');
+  for (char& byte : data) byte = static_cast<char>(random.Bits());
+  const std::string head = BinaryHead("[25000]", data.size());
+  EXPECT_TRUE(is_plain(
+      PostRequest(kCopy, head + data,
+                  fmt::format("{}Inference-Header-Content-Length: {}\r\n", kAsk, head.size()))));
+  // A failure, however long.
+  const std::string bad = fmt::format(
+      R"({{"inputs":[{{"name":"{}","shape":[1],"datatype":"FP32"}}]}})", std::string(5000, 'x'));
+  EXPECT_TRUE(is_plain(PostRequest(kCopy, bad, kAsk)));
+  // What tritonclient's asynchronous form asks for compressed but does not decompress.
+  EXPECT_TRUE(is_plain(PostRequest("/v2/repository/index", "", kAsk)));
+}
+
+TEST_F(HttpServing, MetricsAreCompressedForWhoAsks) {
+  Serve();
+  TestClient client(server_->metrics_port().value_or(0));
+  TestReply reply =
+      client.Call("GET /metrics HTTP/1.1\r\nHost: t\r\nAccept-Encoding: gzip\r\n\r\n");
+  EXPECT_EQ(reply.headers["content-encoding"], "gzip");
+  EXPECT_THAT(Inflated(reply.body), HasSubstr("nv_inference_request_success"));
+  const std::string size = reply.headers["content-length"];
+  client.Send("HEAD /metrics HTTP/1.1\r\nHost: t\r\nAccept-Encoding: gzip\r\n\r\n");
+  reply = client.Read(TestClient::Body::kAbsent);
+  EXPECT_EQ(reply.headers["content-encoding"], "gzip");
+  EXPECT_NEAR(std::stod(reply.headers["content-length"]), std::stod(size), 50);
 }
 
 TEST_F(HttpServing, OutcomesBecomeTheirCodes) {

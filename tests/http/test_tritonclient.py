@@ -3,9 +3,13 @@
 
 import asyncio
 import pathlib
+import re
 import sys
+import time
 import unittest
+import urllib.error
 import urllib.request
+import zlib
 
 import numpy as np
 import tritonclient.http as http
@@ -15,12 +19,33 @@ from tritonclient.utils import InferenceServerException
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from copy_models import VALUES, assert_same, make_input, serve  # noqa: E402
 
+WAIT = 30  # seconds, for what takes less than one
 server = None
 
 
 def setUpModule():
     global server
     server, _ = serve(unittest.addModuleCleanup)
+
+
+def large_request(module, binary):
+    """Of `large`, with values that compress well: inputs, version and outputs."""
+    values = np.zeros((1, 3, 224, 224), np.float32)
+    values[0, 0] = np.arange(224)
+    return ([make_input(module, "in0", values, binary_data=binary)], "",
+            [module.InferRequestedOutput("out0", binary_data=binary)])
+
+
+def assert_large(test, result):
+    values = result.as_numpy("out0")
+    np.testing.assert_array_equal(values[0, 0, 5], np.arange(224))
+    test.assertEqual(values[0, 1:].any(), False)
+
+
+def peak_memory(server):
+    """Bytes."""
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
 
 
 class SyncTest(unittest.TestCase):
@@ -81,6 +106,38 @@ class SyncTest(unittest.TestCase):
             result = self.client.infer("large", [make_input(http, "in0", values, binary_data=binary)],
                                        outputs=[http.InferRequestedOutput("out0", binary_data=binary)])
             np.testing.assert_array_equal(result.as_numpy("out0"), values)
+
+    def test_compression_both_ways(self):
+        for coding in ("gzip", "deflate"):
+            for binary in (True, False):
+                with self.subTest(coding=coding, binary=binary):
+                    assert_large(self, self.client.infer(
+                        "large", *large_request(http, binary), request_compression_algorithm=coding,
+                        response_compression_algorithm=coding))
+        values, ints = VALUES["FP32"].reshape(1, 2), VALUES["INT32"].reshape(1, 2)
+        result = self.client.infer("two", [make_input(http, "in0", values), make_input(http, "in1", ints)],
+                                   request_compression_algorithm="gzip", response_compression_algorithm="gzip")
+        np.testing.assert_array_equal(result.as_numpy("out0"), values)
+        np.testing.assert_array_equal(result.as_numpy("out1"), ints)
+
+    def test_a_bomb_costs_no_more_than_the_largest_body(self):
+        # 10 GiB in 10 MiB.
+        zeros = zlib.compressobj(wbits=-15)
+        block = zeros.compress(bytes(1 << 20)) + zeros.flush(zlib.Z_FULL_FLUSH)
+        start = zlib.compressobj(wbits=31)
+        bomb = start.flush(zlib.Z_FULL_FLUSH) + 10240 * block
+        before = peak_memory(server)
+        for _ in range(3):
+            request = urllib.request.Request(f"http://{server.url}/v2/models/large/infer", bomb,
+                                             {"Content-Encoding": "gzip"})
+            started = time.monotonic()
+            with self.assertRaises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(request, timeout=WAIT)
+            self.assertLess(time.monotonic() - started, WAIT / 2)
+            with caught.exception as answer:
+                self.assertEqual(answer.code, 413)
+        # The body, the largest that it may become, and its half while it grew.
+        self.assertLess(peak_memory(server) - before, 140 << 20)
 
     def test_client_faults(self):
         good = make_input(http, "in0", VALUES["FP32"])
@@ -145,6 +202,17 @@ class AsyncTest(unittest.IsolatedAsyncioTestCase):
                 self.assertIsNone(result.as_numpy("out1"))
 
             await asyncio.gather(*(one(index) for index in range(50)))
+
+    async def test_compression_both_ways(self):
+        async with aio.InferenceServerClient(server.url) as client:
+            for coding in ("gzip", "deflate"):
+                assert_large(self, await client.infer(
+                    "large", *large_request(aio, False), request_compression_algorithm=coding,
+                    response_compression_algorithm=coding))
+            # Its HTTP library asks for gzip on its own, everywhere.
+            assert_large(self, await client.infer("large", *large_request(aio, False)))
+            statistics = await client.get_inference_statistics()
+            self.assertGreater(len(statistics["model_stats"]), 5)
 
     async def test_faults(self):
         async with aio.InferenceServerClient(server.url) as client:
