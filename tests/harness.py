@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -57,6 +58,11 @@ class Server:
         assert addresses["pid"] == self.process.pid
         self.url, self.grpc_url, self.metrics_url = addresses["http"], addresses["grpc"], addresses["metrics"]
         return self
+
+    def peak_memory(self):
+        """Bytes."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
 
     def stop(self):
         """SIGTERM; the exit status, with which a clean end is 0."""

@@ -31,10 +31,6 @@ bool FlagOf(const inference::ModelInferRequest& message, const char* name) {
   return found != message.parameters().end() && found->second.bool_param();
 }
 
-Status NotAMessage() {
-  return Status(StatusCode::kInvalidArgument, "the message is no ModelInferRequest");
-}
-
 }  // namespace
 
 void UnaryCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue) {
@@ -51,9 +47,9 @@ void UnaryCall::OnAccepted(bool ok) {
   done_.Arm(shared_from_this());
   shared_.open.Add();
   Await(shared_, queue_);
-  const std::shared_ptr<const GrpcInferMessage> message = GrpcInferMessage::Parse(bytes_);
-  if (message == nullptr) return Fail(NotAMessage(), Duration(0));
-  Result<InferCall> call = DecodeGrpcInfer(message, shared_.models);
+  const auto message = GrpcInferMessage::Parse(bytes_, shared_.message_bytes);
+  if (!message) return Fail(message.error(), Duration(0));
+  Result<InferCall> call = DecodeGrpcInfer(*message, shared_.models);
   if (!call) return Fail(call.error(), Duration(0));
   format_ = std::move(call->format);
   call->request.call_timeout = TimeLeft(context_);
@@ -106,6 +102,29 @@ class StreamCall::Request final : public ResponseSink,
   const std::shared_ptr<StreamCall> stream_;
 };
 
+void ControlCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
+                        Answer answer) {
+  // Deletes itself after its last event.
+  auto* const call = new ControlCall(shared, queue, request, std::move(answer));
+  (shared.service.*request)(&call->context_, &call->bytes_, &call->writer_, &queue, &queue,
+                            static_cast<GrpcEvent*>(call));
+}
+
+void ControlCall::Complete(bool ok) {
+  if (finishing_ || !ok) {
+    delete this;
+    return;
+  }
+  Await(shared_, queue_, request_, answer_);
+  finishing_ = true;
+  const Result<grpc::ByteBuffer> reply = answer_(bytes_);
+  if (reply) {
+    writer_.Finish(*reply, grpc::Status::OK, static_cast<GrpcEvent*>(this));
+  } else {
+    writer_.FinishWithError(ToGrpc(reply.error()), static_cast<GrpcEvent*>(this));
+  }
+}
+
 void StreamCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue) {
   auto call = std::make_shared<StreamCall>(shared, queue);
   call->context_.AsyncNotifyWhenDone(call->done_.tag());
@@ -147,15 +166,16 @@ void StreamCall::OnRead(bool ok) {
 }
 
 void StreamCall::Take() {
-  const std::shared_ptr<const GrpcInferMessage> message = GrpcInferMessage::Parse(incoming_);
-  Result<InferCall> call = message == nullptr ? Result<InferCall>(Error(NotAMessage()))
-                                              : DecodeGrpcInfer(message, shared_.models);
+  const auto message = GrpcInferMessage::Parse(incoming_, shared_.message_bytes);
+  Result<InferCall> call = message ? DecodeGrpcInfer(*message, shared_.models)
+                                   : Result<InferCall>(Error(message.error()));
   if (!call) {
     const MutexLock lock(mutex_);
-    return SendError(message == nullptr ? std::string() : (*message)->id(), call.error());
+    return SendError(message ? (**message)->id() : std::string(), call.error());
   }
-  auto request = std::make_shared<Request>(shared_from_this(), std::move(call->format),
-                                           FlagOf(**message, "triton_enable_empty_final_response"));
+  auto request =
+      std::make_shared<Request>(shared_from_this(), std::move(call->format),
+                                FlagOf(***message, "triton_enable_empty_final_response"));
   call->request.call_timeout = TimeLeft(context_);
   {
     const MutexLock lock(mutex_);

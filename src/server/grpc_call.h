@@ -22,9 +22,30 @@
 namespace duly {
 
 using InferenceService = inference::GRPCInferenceService;
-// Inference is read and written as bytes, so that tensors need not be copied.
-using GrpcService = InferenceService::WithRawMethod_ModelInfer<
-    InferenceService::WithRawMethod_ModelStreamInfer<InferenceService::AsyncService>>;
+
+template <typename Base, template <typename> typename... Methods>
+struct RawService : Base {};
+template <typename Base, template <typename> typename First, template <typename> typename... Rest>
+struct RawService<Base, First, Rest...> : RawService<First<Base>, Rest...> {};
+
+// All messages are read as bytes: tensors need not be copied, and what a compressed message becomes
+// is bounded (ReadMessage).
+using GrpcService = RawService<
+    InferenceService::AsyncService, InferenceService::WithRawMethod_ServerLive,
+    InferenceService::WithRawMethod_ServerReady, InferenceService::WithRawMethod_ModelReady,
+    InferenceService::WithRawMethod_ServerMetadata, InferenceService::WithRawMethod_ModelMetadata,
+    InferenceService::WithRawMethod_ModelInfer, InferenceService::WithRawMethod_ModelStreamInfer,
+    InferenceService::WithRawMethod_ModelConfig, InferenceService::WithRawMethod_ModelStatistics,
+    InferenceService::WithRawMethod_RepositoryIndex,
+    InferenceService::WithRawMethod_RepositoryModelLoad,
+    InferenceService::WithRawMethod_RepositoryModelUnload,
+    InferenceService::WithRawMethod_SystemSharedMemoryStatus,
+    InferenceService::WithRawMethod_SystemSharedMemoryRegister,
+    InferenceService::WithRawMethod_SystemSharedMemoryUnregister,
+    InferenceService::WithRawMethod_CudaSharedMemoryStatus,
+    InferenceService::WithRawMethod_CudaSharedMemoryRegister,
+    InferenceService::WithRawMethod_CudaSharedMemoryUnregister,
+    InferenceService::WithRawMethod_TraceSetting, InferenceService::WithRawMethod_LogSettings>;
 
 // What a completion queue hands back: the end of one operation.
 class GrpcEvent {
@@ -79,9 +100,11 @@ class StreamCall;
 
 // What all calls of a server share. Outlives them.
 struct GrpcShared {
-  explicit GrpcShared(ModelService& model_service) : models(model_service) {}
+  GrpcShared(ModelService& model_service, std::size_t largest_message)
+      : models(model_service), message_bytes(largest_message) {}
 
   ModelService& models;
+  const std::size_t message_bytes;
   GrpcService service;
   OpenCalls open;
   Mutex mutex;
@@ -173,40 +196,18 @@ class StreamCall final : public std::enable_shared_from_this<StreamCall> {
 };
 
 // Any other unary call: answered at once.
-template <typename RequestMessage, typename ResponseMessage>
 class ControlCall final : public GrpcEvent {
  public:
-  using Writer = grpc::ServerAsyncResponseWriter<ResponseMessage>;
-  using Request = void (GrpcService::*)(grpc::ServerContext*, RequestMessage*, Writer*,
+  using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
+  using Request = void (GrpcService::*)(grpc::ServerContext*, grpc::ByteBuffer*, Writer*,
                                         grpc::CompletionQueue*, grpc::ServerCompletionQueue*,
                                         void*);
-  using Answer = std::function<Status(const RequestMessage&, ResponseMessage&)>;
+  // From the call's message, which may be compressed, to the answer's.
+  using Answer = std::function<Result<grpc::ByteBuffer>(grpc::ByteBuffer&)>;
 
   static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
-                    Answer answer) {
-    // Deletes itself after its last event.
-    auto* const call = new ControlCall(shared, queue, request, std::move(answer));
-    (shared.service.*request)(&call->context_, &call->message_, &call->writer_, &queue, &queue,
-                              static_cast<GrpcEvent*>(call));
-  }
-
-  void Complete(bool ok) override {
-    if (finishing_ || !ok) {
-      delete this;
-      return;
-    }
-    Await(shared_, queue_, request_, answer_);
-    finishing_ = true;
-    ResponseMessage response;
-    const Status status = answer_(message_, response);
-    if (status.ok()) {
-      writer_.Finish(response, grpc::Status::OK, static_cast<GrpcEvent*>(this));
-    } else {
-      writer_.FinishWithError(
-          grpc::Status(static_cast<grpc::StatusCode>(status.code()), status.message()),
-          static_cast<GrpcEvent*>(this));
-    }
-  }
+                    Answer answer);
+  void Complete(bool ok) override;
 
  private:
   ControlCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
@@ -218,7 +219,7 @@ class ControlCall final : public GrpcEvent {
   const Request request_;
   const Answer answer_;
   grpc::ServerContext context_;
-  RequestMessage message_;
+  grpc::ByteBuffer bytes_;
   Writer writer_{&context_};
   bool finishing_ = false;
 };

@@ -2,7 +2,6 @@
 #include "server/grpc_codec.h"
 
 #include <google/protobuf/io/coded_stream.h>
-#include <grpcpp/support/proto_buffer_reader.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +10,8 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "server/grpc_message.h"
 
 namespace duly {
 namespace {
@@ -173,15 +174,11 @@ std::size_t VarintSize(std::size_t value) {
 
 }  // namespace
 
-std::shared_ptr<const GrpcInferMessage> GrpcInferMessage::Parse(grpc::ByteBuffer& bytes) {
+Result<std::shared_ptr<const GrpcInferMessage>> GrpcInferMessage::Parse(grpc::ByteBuffer& bytes,
+                                                                        std::size_t limit) {
   auto parsed = std::make_shared<GrpcInferMessage>();
-  bool ok = false;
-  {
-    grpc::ProtoBufferReader reader(&bytes);
-    ok = reader.status().ok() && parsed->message_->ParseFromZeroCopyStream(&reader);
-  }
-  bytes.Clear();
-  return ok ? parsed : nullptr;
+  DULY_RETURN_IF_ERROR(ReadMessage(bytes, limit, *parsed->message_));
+  return parsed;
 }
 
 Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>& message,

@@ -19,8 +19,9 @@ namespace duly {
 // A request message with the memory that it lives in.
 class GrpcInferMessage {
  public:
-  // Empties `bytes`. nullptr when they are not such a message.
-  static std::shared_ptr<const GrpcInferMessage> Parse(grpc::ByteBuffer& bytes);
+  // Empties `bytes`, which may be compressed; failures are those of ReadMessage.
+  static Result<std::shared_ptr<const GrpcInferMessage>> Parse(grpc::ByteBuffer& bytes,
+                                                               std::size_t limit);
   const inference::ModelInferRequest& operator*() const { return *message_; }
   const inference::ModelInferRequest* operator->() const { return message_; }
 

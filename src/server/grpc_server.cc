@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "server/grpc_call.h"
+#include "server/grpc_message.h"
 #include "server/thread_count.h"
 
 namespace duly {
@@ -33,11 +34,24 @@ Status Give(Result<Message> result, Message& message) {
   return Status();
 }
 
+// An answer as the calls want it, from one in messages.
+template <typename Closure, typename Request, typename Response>
+ControlCall::Answer OfBytes(Closure answer, Status (Closure::*)(const Request&, Response&) const,
+                            std::size_t limit) {
+  return [answer = std::move(answer), limit](grpc::ByteBuffer& bytes) -> Result<grpc::ByteBuffer> {
+    Request request;
+    DULY_RETURN_IF_ERROR(ReadMessage(bytes, limit, request));
+    Response response;
+    DULY_RETURN_IF_ERROR(answer(request, response));
+    return WriteMessage(response);
+  };
+}
+
 }  // namespace
 
 class GrpcServer::Impl {
  public:
-  explicit Impl(ModelService& service) : shared_(service) {}
+  Impl(ModelService& service, std::size_t message_bytes) : shared_(service, message_bytes) {}
   ~Impl();
 
   Status Start(const GrpcOptions& options);
@@ -69,6 +83,8 @@ Status GrpcServer::Impl::Start(const GrpcOptions& options) {
   grpc::ServerBuilder builder;
   // Two servers on one port would share its clients by chance.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // See ReadMessage.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.SetMaxReceiveMessageSize(static_cast<int>(
       std::min<std::size_t>(options.message_bytes, std::numeric_limits<int>::max())));
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
@@ -110,14 +126,10 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
     UnaryCall::Await(shared_, queue);
     StreamCall::Await(shared_, queue);
   }
-  // Each call belongs to a base class of its own.
-  const auto serve = [&]<typename Base, typename Request, typename Response>(
-                         void (Base::*request)(grpc::ServerContext*, Request*,
-                                               grpc::ServerAsyncResponseWriter<Response>*,
-                                               grpc::CompletionQueue*, grpc::ServerCompletionQueue*,
-                                               void*),
-                         auto answer) {
-    ControlCall<Request, Response>::Await(shared_, queue, request, std::move(answer));
+  const auto serve = [&](ControlCall::Request request, auto answer) {
+    ControlCall::Await(
+        shared_, queue, request,
+        OfBytes(std::move(answer), &decltype(answer)::operator(), shared_.message_bytes));
   };
   using namespace inference;  // NOLINT: the messages of each call
   serve(&GrpcService::RequestServerLive, [](const ServerLiveRequest&, ServerLiveResponse& reply) {
@@ -161,7 +173,8 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
           reply = models.RepositoryIndex();
           return Status();
         });
-  const auto later = [](const auto&, auto&) {
+  // Whatever the messages are: they are not looked at.
+  const auto later = [](const ServerLiveRequest&, ServerLiveResponse&) {
     return Status(StatusCode::kUnimplemented,
                   "this part of the protocol is not in this version of Duly");
   };
@@ -207,7 +220,7 @@ GrpcServer::Impl::~Impl() {
 }
 
 Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(GrpcOptions options, ModelService& service) {
-  auto impl = std::make_unique<Impl>(service);
+  auto impl = std::make_unique<Impl>(service, options.message_bytes);
   DULY_RETURN_IF_ERROR(impl->Start(options));
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }

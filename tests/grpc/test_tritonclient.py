@@ -79,6 +79,20 @@ class SyncTest(unittest.TestCase):
         self.assertEqual(response.parameters["outcome"].string_param, "on_time")
         self.assertEqual(response.parameters["batch_rows"].int64_param, 1)
 
+    def test_compression(self):
+        for coding in ("gzip", "deflate"):
+            values = np.zeros((1, 3, 224, 224), np.float32)
+            values[0, 0] = np.arange(224)
+            result = self.client.infer("large", [make_input(triton, "in0", values)], compression_algorithm=coding)
+            np.testing.assert_array_equal(result.as_numpy("out0"), values)
+            results = queue.Queue()
+            self.client.start_stream(lambda result, error: results.put((result, error)), compression_algorithm=coding)
+            self.client.async_stream_infer("large", [make_input(triton, "in0", values)])
+            result, error = results.get(timeout=WAIT)
+            self.assertIsNone(error)
+            np.testing.assert_array_equal(result.as_numpy("out0"), values)
+            self.client.stop_stream()
+
     def test_client_faults(self):
         good = make_input(triton, "in0", VALUES["FP32"])
         self.assert_error("NOT_FOUND", "unknown model 'nope'", lambda: self.client.infer("nope", [good]))
@@ -257,6 +271,29 @@ class RawTest(unittest.TestCase):
             call(b"\xff" * 100)
         self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
 
+    def test_compressed_calls_of_every_kind(self):
+        with grpc.insecure_channel(server.grpc_url, compression=grpc.Compression.Gzip) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            self.assertEqual(stub.ServerMetadata(service_pb2.ServerMetadataRequest()).name, "duly")
+            # Long enough that it is really sent compressed.
+            with self.assertRaises(grpc.RpcError) as caught:
+                stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="n" * 10000))
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.NOT_FOUND)
+
+    def test_a_bomb_costs_no_more_than_the_largest_message(self):
+        with Server(os.environ["DULY"], folder, "--http-max-input-size", "1MiB") as own, \
+                grpc.insecure_channel(own.grpc_url, options=[("grpc.max_send_message_length", -1)]) as channel:
+            service = "/inference.GRPCInferenceService"
+            raw = {"request_serializer": lambda raw: raw, "response_deserializer": lambda raw: raw}
+            before = own.peak_memory()
+            for method in ("ModelInfer", "RepositoryModelLoad"):
+                with self.assertRaises(grpc.RpcError) as caught:
+                    channel.unary_unary(f"{service}/{method}", **raw)(bytes(128 << 20), timeout=WAIT,
+                                                                      compression=grpc.Compression.Gzip)
+                self.assertEqual(caught.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+                self.assertIn("when it is decompressed", caught.exception.details())
+            self.assertLess(own.peak_memory() - before, 16 << 20)
+
     def test_health_and_reflection(self):
         health = health_pb2_grpc.HealthStub(self.channel)
         for name in ("", "inference.GRPCInferenceService"):
@@ -284,6 +321,9 @@ class AsyncTest(unittest.IsolatedAsyncioTestCase):
             async def requests():
                 for i in range(20):
                     yield {"model_name": "copy_FP32", "inputs": [make_input(aio, "in0", values)], "request_id": str(i)}
+
+            result = await client.infer("copy_FP32", [make_input(aio, "in0", values)], compression_algorithm="gzip")
+            np.testing.assert_array_equal(result.as_numpy("out0"), values)
 
             ids = []
             async for result, error in client.stream_infer(requests()):

@@ -3,7 +3,6 @@
 
 import asyncio
 import pathlib
-import re
 import sys
 import time
 import unittest
@@ -40,12 +39,6 @@ def assert_large(test, result):
     values = result.as_numpy("out0")
     np.testing.assert_array_equal(values[0, 0, 5], np.arange(224))
     test.assertEqual(values[0, 1:].any(), False)
-
-
-def peak_memory(server):
-    """Bytes."""
-    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
 
 
 class SyncTest(unittest.TestCase):
@@ -126,7 +119,7 @@ class SyncTest(unittest.TestCase):
         block = zeros.compress(bytes(1 << 20)) + zeros.flush(zlib.Z_FULL_FLUSH)
         start = zlib.compressobj(wbits=31)
         bomb = start.flush(zlib.Z_FULL_FLUSH) + 10240 * block
-        before = peak_memory(server)
+        before = server.peak_memory()
         for _ in range(3):
             request = urllib.request.Request(f"http://{server.url}/v2/models/large/infer", bomb,
                                              {"Content-Encoding": "gzip"})
@@ -137,7 +130,7 @@ class SyncTest(unittest.TestCase):
             with caught.exception as answer:
                 self.assertEqual(answer.code, 413)
         # The body, the largest that it may become, and its half while it grew.
-        self.assertLess(peak_memory(server) - before, 140 << 20)
+        self.assertLess(server.peak_memory() - before, 140 << 20)
 
     def test_client_faults(self):
         good = make_input(http, "in0", VALUES["FP32"])
