@@ -99,13 +99,6 @@ std::optional<Url> ParseUrl(std::string_view text) {
 
 }  // namespace
 
-int UniqueFd::Release() { return std::exchange(fd_, -1); }
-
-void UniqueFd::Reset(int fd) {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = fd;
-}
-
 Result<UniqueFd> BeginConnect(const HttpEndpoint& endpoint) {
   UniqueFd fd(::socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) {

@@ -34,6 +34,7 @@
 #include "server/grpc_server.h"
 #include "server/http_server.h"
 #include "server/model_service.h"
+#include "server/shared_memory.h"
 #include "telemetry/recorder.h"
 
 namespace duly {
@@ -54,6 +55,7 @@ struct ServeFlags {
   std::optional<Duration> inline_below;
   std::optional<Duration> grace;
   std::uint32_t exit_timeout_secs = 30;
+  bool allow_client_shm = false;
   bool check = false;
   bool list_policies = false;
 };
@@ -228,7 +230,11 @@ int Serve(const ServeFlags& flags) {
   grpc.threads = flags.grpc_threads;
   grpc.message_bytes = http.limits.body_bytes;
 
-  ModelService service(**node);
+  std::unique_ptr<SharedMemoryRegistry> shared_memory;
+  if (flags.allow_client_shm) {
+    shared_memory = std::make_unique<SharedMemoryRegistry>(http.limits.bodies_bytes);
+  }
+  ModelService service(**node, shared_memory.get());
   Result<std::unique_ptr<HttpServer>> http_server = HttpServer::Start(http, service);
   if (!http_server) return Fail(http_server.error(), kExitFailed);
   Result<std::unique_ptr<GrpcServer>> grpc_server = GrpcServer::Start(grpc, service);
@@ -306,6 +312,8 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
       .add_option("--exit-timeout-secs", flags->exit_timeout_secs,
                   "After that: time for accepted requests (30)")
       ->type_name("S");
+  parser.add_flag("--allow-client-shm", flags->allow_client_shm,
+                  "Clients may register shared memory of this machine (false)");
   parser.add_flag("--check", flags->check, "Validate everything, start nothing");
   parser.add_flag("--list-policies", flags->list_policies, "Names and options of policies");
   parser.footer(
