@@ -9,10 +9,13 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 CONFIG_TYPES = {"BYTES": "STRING"}
 START_SECONDS = 60
 STOP_SECONDS = 30
+LIVE_SECONDS = 30
+LIVE = ("nv_inference_pending_request_count", "duly_running_requests")
 
 
 def copy_model(folder, name, tensors, max_rows=0, delay=None):
@@ -63,6 +66,17 @@ class Server:
         """Bytes."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
+
+    def await_live(self, model, count):
+        """Until so many requests to the model are in the node."""
+        end = time.monotonic() + LIVE_SECONDS
+        while time.monotonic() < end:
+            with urllib.request.urlopen(f"http://{self.metrics_url}/metrics") as reply:
+                lines = reply.read().decode().splitlines()
+            live = [float(line.split()[-1]) for line in lines if line.startswith(LIVE) and f'model="{model}"' in line]
+            if sum(live) == count:
+                return
+        raise RuntimeError(f"never {count} requests to {model} in the node")
 
     def stop(self):
         """SIGTERM; the exit status, with which a clean end is 0."""

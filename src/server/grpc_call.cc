@@ -58,7 +58,8 @@ void UnaryCall::OnAccepted(bool ok) {
 }
 
 void UnaryCall::OnResponse(InferResponse response) {
-  const Status status = StatusOf(response, format_.model->spec.name);
+  Status status = StatusOf(response, format_.model->spec.name);
+  if (status.ok()) status = PlaceOutputs(format_, response);
   if (!status.ok()) return Fail(status, response.retry_after);
   writer_.Finish(EncodeGrpcReply(GrpcReply::kUnary, format_, response), grpc::Status::OK,
                  finished_.Arm(shared_from_this()));
@@ -90,7 +91,7 @@ class StreamCall::Request final : public ResponseSink,
         stream_(std::move(stream)) {}
 
   void OnResponse(InferResponse response) override {
-    stream_->Answered(shared_from_this(), response);
+    stream_->Answered(shared_from_this(), std::move(response));
   }
 
   const InferReplyFormat format;
@@ -193,8 +194,9 @@ void StreamCall::Take() {
   if (gone) shared_.models.node().Cancel(id);
 }
 
-void StreamCall::Answered(const std::shared_ptr<Request>& request, const InferResponse& response) {
-  const Status status = StatusOf(response, request->format.model->spec.name);
+void StreamCall::Answered(const std::shared_ptr<Request>& request, InferResponse response) {
+  Status status = StatusOf(response, request->format.model->spec.name);
+  if (status.ok()) status = PlaceOutputs(request->format, response);
   grpc::ByteBuffer reply;
   if (status.ok()) reply = EncodeGrpcReply(GrpcReply::kStream, request->format, response);
   const MutexLock lock(mutex_);

@@ -163,7 +163,7 @@ class StreamCall final : public std::enable_shared_from_this<StreamCall> {
   void OnDone(bool ok);
 
   void Take();
-  void Answered(const std::shared_ptr<Request>& request, const InferResponse& response);
+  void Answered(const std::shared_ptr<Request>& request, InferResponse response);
   void Send(grpc::ByteBuffer message) DULY_REQUIRES(mutex_);
   void SendError(const std::string& id, const Status& status) DULY_REQUIRES(mutex_);
   // Nothing can be sent to the client any more.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/grpc_codec.h"
 
+#include <fmt/format.h>
 #include <google/protobuf/io/coded_stream.h>
 
 #include <algorithm>
@@ -42,6 +43,18 @@ ParameterValue ValueOf(const InferParameter& parameter) {
       break;
   }
   return std::monostate();
+}
+
+// Of an input or output.
+template <typename Tensor>
+Result<SharedMemoryParameters> SharedMemoryOf(std::string_view kind, const Tensor& tensor) {
+  SharedMemoryParameters place;
+  for (const auto& [name, value] : tensor.parameters()) {
+    if (const Status set = place.Set(name, ValueOf(value)); !set.ok()) {
+      return Error(set.WithContext(fmt::format("{} '{}'", kind, tensor.name())));
+    }
+  }
+  return place;
 }
 
 // Elements of a wider wire type as their own type; a value outside of it is refused.
@@ -186,28 +199,45 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
   const ModelInferRequest& said = **message;
   DULY_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> model,
                         service.FindReadyModel(said.model_name(), said.model_version()));
-  InferRequestBuilder builder(std::move(model), service.node());
+  InferRequestBuilder builder(std::move(model), service.node(), service.shared_memory().registry());
   for (const auto& [name, value] : said.parameters()) {
     DULY_RETURN_IF_ERROR(builder.SetParameter(name, ValueOf(value)));
   }
-  const bool raw = said.raw_input_contents_size() > 0;
-  if (raw && said.raw_input_contents_size() != said.inputs_size()) {
-    return Error(StatusCode::kInvalidArgument,
-                 "{} raw_input_contents: expected one for each of the {} inputs",
-                 said.raw_input_contents_size(), said.inputs_size());
+  std::vector<SharedMemoryParameters> places;
+  places.reserve(static_cast<std::size_t>(said.inputs_size()));
+  int in_message = 0;
+  for (const auto& input : said.inputs()) {
+    DULY_ASSIGN_OR_RETURN(const SharedMemoryParameters& place, SharedMemoryOf("input", input));
+    if (!place.given()) ++in_message;
+    places.push_back(place);
   }
+  const bool raw = said.raw_input_contents_size() > 0;
+  if (raw && said.raw_input_contents_size() != in_message) {
+    return Error(StatusCode::kInvalidArgument,
+                 "{} raw_input_contents: expected one for each of the {} inputs{}",
+                 said.raw_input_contents_size(), in_message,
+                 in_message < said.inputs_size() ? " that are not in shared memory" : "");
+  }
+  int next_raw = 0;
   for (int i = 0; i < said.inputs_size(); ++i) {
     const ModelInferRequest::InferInputTensor& input = said.inputs(i);
     DULY_ASSIGN_OR_RETURN(const InferRequestBuilder::Input slot,
                           builder.AddInput(input.name(), input.datatype(),
                                            Shape(input.shape().begin(), input.shape().end())));
-    if (raw) {
+    if (const SharedMemoryParameters& place = places[static_cast<std::size_t>(i)]; place.given()) {
+      if (input.has_contents()) {
+        return Error(StatusCode::kInvalidArgument,
+                     "input '{}' has both contents and shared memory region '{}'", input.name(),
+                     place.region.value_or(""));
+      }
+      DULY_RETURN_IF_ERROR(builder.SetData(slot, place));
+    } else if (raw) {
       if (input.has_contents()) {
         return Error(StatusCode::kInvalidArgument,
                      "input '{}' has contents beside raw_input_contents: expected one of them",
                      input.name());
       }
-      const std::string& data = said.raw_input_contents(i);
+      const std::string& data = said.raw_input_contents(next_raw++);
       DULY_RETURN_IF_ERROR(
           builder.SetData(slot, Buffer(message, std::as_bytes(std::span<const char>(data)))));
     } else {
@@ -218,10 +248,13 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
   for (const auto& output : said.outputs()) {
     DULY_ASSIGN_OR_RETURN(const std::uint32_t place, builder.AddOutput(output.name()));
     static_cast<void>(place);
+    DULY_ASSIGN_OR_RETURN(const SharedMemoryParameters shared, SharedMemoryOf("output", output));
+    if (shared.given()) DULY_RETURN_IF_ERROR(builder.PlaceOutput(shared));
   }
   InferCall call;
   call.format.id = said.id();
   call.format.report = builder.report();
+  call.format.places = builder.TakePlaces();
   DULY_ASSIGN_OR_RETURN(call.request, builder.Finish());
   call.format.model = call.request.model;
   return call;
@@ -244,8 +277,16 @@ grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
     }
   }
   std::size_t size = 0;
-  for (const Tensor& tensor : outputs) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor& tensor = outputs[i];
     auto& output = *head.add_outputs();
+    if (format.InSharedMemory(i)) {
+      const SharedMemoryPlace& place = format.places[i];
+      auto& parameters = *output.mutable_parameters();
+      parameters["shared_memory_region"].set_string_param(place.region->name());
+      parameters["shared_memory_byte_size"].set_int64_param(static_cast<std::int64_t>(place.bytes));
+      parameters["shared_memory_offset"].set_int64_param(static_cast<std::int64_t>(place.offset));
+    }
     output.set_name(tensor.name);
     output.set_datatype(std::string(ToString(tensor.type)));
     output.mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());

@@ -180,12 +180,37 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
   };
   serve(&GrpcService::RequestRepositoryModelLoad, later);
   serve(&GrpcService::RequestRepositoryModelUnload, later);
-  serve(&GrpcService::RequestSystemSharedMemoryStatus, later);
-  serve(&GrpcService::RequestSystemSharedMemoryRegister, later);
-  serve(&GrpcService::RequestSystemSharedMemoryUnregister, later);
-  serve(&GrpcService::RequestCudaSharedMemoryStatus, later);
-  serve(&GrpcService::RequestCudaSharedMemoryRegister, later);
-  serve(&GrpcService::RequestCudaSharedMemoryUnregister, later);
+  const SharedMemoryService& shared_memory = models.shared_memory();
+  serve(&GrpcService::RequestSystemSharedMemoryStatus,
+        [&shared_memory](const SystemSharedMemoryStatusRequest& request,
+                         SystemSharedMemoryStatusResponse& reply) {
+          return Give(shared_memory.SystemStatus(request.name()), reply);
+        });
+  serve(&GrpcService::RequestSystemSharedMemoryRegister,
+        [&shared_memory](const SystemSharedMemoryRegisterRequest& request,
+                         SystemSharedMemoryRegisterResponse&) {
+          return shared_memory.SystemRegister(request);
+        });
+  serve(&GrpcService::RequestSystemSharedMemoryUnregister,
+        [&shared_memory](const SystemSharedMemoryUnregisterRequest& request,
+                         SystemSharedMemoryUnregisterResponse&) {
+          return shared_memory.SystemUnregister(request.name());
+        });
+  serve(&GrpcService::RequestCudaSharedMemoryStatus,
+        [&shared_memory](const CudaSharedMemoryStatusRequest& request,
+                         CudaSharedMemoryStatusResponse& reply) {
+          return Give(shared_memory.CudaStatus(request.name()), reply);
+        });
+  serve(&GrpcService::RequestCudaSharedMemoryRegister,
+        [&shared_memory](const CudaSharedMemoryRegisterRequest& request,
+                         CudaSharedMemoryRegisterResponse&) {
+          return shared_memory.CudaRegister(request.name());
+        });
+  serve(&GrpcService::RequestCudaSharedMemoryUnregister,
+        [&shared_memory](const CudaSharedMemoryUnregisterRequest&,
+                         CudaSharedMemoryUnregisterResponse&) {
+          return shared_memory.CudaUnregister();
+        });
   serve(&GrpcService::RequestTraceSetting, later);
   serve(&GrpcService::RequestLogSettings, later);
 }

@@ -46,7 +46,8 @@ class OutputView {
 bool IsLargeJson(const InferReplyFormat& format, const InferResponse& response) {
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < response.outputs.size(); ++i) {
-    if (i >= format.binary.size() || !format.binary[i]) bytes += response.outputs[i].data.size();
+    const bool binary = i < format.binary.size() && format.binary[i];
+    if (!binary && !format.InSharedMemory(i)) bytes += response.outputs[i].data.size();
   }
   return bytes > kLargeJsonData;
 }
@@ -389,8 +390,7 @@ void HttpConnection::Dispatch() {
 
 void HttpConnection::DispatchPlain() {
   if (route_.kind == HttpRoute::Kind::kInfer) return DispatchInfer();
-  body_ = HttpBody();
-  Reply(shared_.routes.Answer(route_));
+  Reply(shared_.routes.Answer(route_, body_.Take()));
 }
 
 void HttpConnection::DispatchInfer() {
@@ -494,7 +494,7 @@ void HttpConnection::Reply(HttpReply reply) {
 
 void HttpConnection::Send(HttpReply reply) {
   reply_ = std::move(reply);
-  format_.model.reset();
+  format_ = InferReplyFormat();
   const bool is_last = peer_finished_ && input().empty();
   if (is_last || shared_.leaving.load(std::memory_order_relaxed)) close_after_ = true;
   const bool compressed = reply_.coding != ContentCoding::kIdentity;

@@ -25,7 +25,7 @@ struct Pattern {
   Kind kind;
   Methods methods;
 };
-constexpr std::array<Pattern, 19> kServerRoutes{
+constexpr std::array<Pattern, 22> kServerRoutes{
     {{"/v2/health/live", Kind::kLive, Methods::kGet},
      {"/v2/health/ready", Kind::kReady, Methods::kGet},
      {"/v2", Kind::kServer, Methods::kGet},
@@ -35,13 +35,16 @@ constexpr std::array<Pattern, 19> kServerRoutes{
      {"/metrics", Kind::kMetrics, Methods::kGet},
      {"/v2/logging", Kind::kLater, Methods::kBoth},
      {"/v2/trace/setting", Kind::kLater, Methods::kBoth},
-     {"/v2/systemsharedmemory/status", Kind::kLater, Methods::kGet},
-     {"/v2/systemsharedmemory/unregister", Kind::kLater, Methods::kPost},
-     {"/v2/cudasharedmemory/status", Kind::kLater, Methods::kGet},
-     {"/v2/cudasharedmemory/unregister", Kind::kLater, Methods::kPost},
-     {"/v2/systemsharedmemory/region/{}/status", Kind::kLater, Methods::kGet},
-     {"/v2/systemsharedmemory/region/{}/register", Kind::kLater, Methods::kPost},
-     {"/v2/systemsharedmemory/region/{}/unregister", Kind::kLater, Methods::kPost},
+     {"/v2/systemsharedmemory/status", Kind::kSystemMemoryStatus, Methods::kGet},
+     {"/v2/systemsharedmemory/unregister", Kind::kSystemMemoryUnregister, Methods::kPost},
+     {"/v2/systemsharedmemory/region/{}/status", Kind::kSystemMemoryStatus, Methods::kGet},
+     {"/v2/systemsharedmemory/region/{}/register", Kind::kSystemMemoryRegister, Methods::kPost},
+     {"/v2/systemsharedmemory/region/{}/unregister", Kind::kSystemMemoryUnregister, Methods::kPost},
+     {"/v2/cudasharedmemory/status", Kind::kCudaMemoryStatus, Methods::kGet},
+     {"/v2/cudasharedmemory/unregister", Kind::kCudaMemoryUnregister, Methods::kPost},
+     {"/v2/cudasharedmemory/region/{}/status", Kind::kCudaMemoryStatus, Methods::kGet},
+     {"/v2/cudasharedmemory/region/{}/register", Kind::kCudaMemoryRegister, Methods::kPost},
+     {"/v2/cudasharedmemory/region/{}/unregister", Kind::kCudaMemoryUnregister, Methods::kPost},
      {"/v2/repository/{}/index", Kind::kLater, Methods::kPost},
      {"/v2/repository/models/{}/load", Kind::kLater, Methods::kPost},
      {"/v2/repository/models/{}/unload", Kind::kLater, Methods::kPost}}};
@@ -55,7 +58,8 @@ constexpr std::array<Pattern, 8> kModelRoutes{{{"/infer", Kind::kInfer, Methods:
                                                {"/generate_stream", Kind::kLater, Methods::kPost},
                                                {"/trace/setting", Kind::kLater, Methods::kBoth}}};
 
-bool Matches(std::string_view pattern, std::string_view path) {
+// Sets `segment` to what {} stands for.
+bool Matches(std::string_view pattern, std::string_view path, std::string_view& segment) {
   const std::size_t hole = pattern.find("{}");
   if (hole == std::string_view::npos) return pattern == path;
   const std::string_view tail = pattern.substr(hole + 2);
@@ -63,7 +67,8 @@ bool Matches(std::string_view pattern, std::string_view path) {
       path.size() <= hole + tail.size()) {
     return false;
   }
-  return path.substr(hole, path.size() - hole - tail.size()).find('/') == std::string_view::npos;
+  segment = path.substr(hole, path.size() - hole - tail.size());
+  return segment.find('/') == std::string_view::npos;
 }
 
 void Choose(const Pattern& pattern, HttpMethod method, HttpRoute& route) {
@@ -106,6 +111,40 @@ HttpReply ErrorReplyOf(std::uint16_t code, std::string_view message) {
   return reply;
 }
 
+// The values of an object as an array.
+nlohmann::ordered_json ValuesOf(const nlohmann::ordered_json& object) {
+  nlohmann::ordered_json values = nlohmann::ordered_json::array();
+  for (const auto& value : object) values.push_back(value);
+  return values;
+}
+
+// {"key": string, "offset": number, "byte_size": number}; without an offset it is 0.
+Result<inference::SystemSharedMemoryRegisterRequest> ReadRegistration(const Buffer& body) {
+  constexpr std::size_t kMaxBytes = std::size_t{64} << 10;
+  const auto invalid = [](std::string_view what) {
+    return Error(StatusCode::kInvalidArgument, "shared memory registration: {}", what);
+  };
+  if (body.size() > kMaxBytes) return invalid("the body is larger than 64 KiB");
+  const auto* const text = reinterpret_cast<const char*>(body.data().data());
+  const nlohmann::json json = nlohmann::json::parse(text, text + body.size(), nullptr, false);
+  if (!json.is_object()) return invalid("the body is not a JSON object");
+  inference::SystemSharedMemoryRegisterRequest request;
+  const auto key = json.find("key");
+  if (key == json.end() || !key->is_string()) return invalid("'key': expected a string");
+  request.set_key(key->get<std::string>());
+  const auto offset = json.find("offset");
+  if (offset != json.end()) {
+    if (!offset->is_number_unsigned()) return invalid("'offset': expected a whole number of bytes");
+    request.set_offset(offset->get<std::uint64_t>());
+  }
+  const auto bytes = json.find("byte_size");
+  if (bytes == json.end() || !bytes->is_number_unsigned()) {
+    return invalid("'byte_size': expected a whole number of bytes");
+  }
+  request.set_byte_size(bytes->get<std::uint64_t>());
+  return request;
+}
+
 }  // namespace
 
 HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port) {
@@ -115,7 +154,11 @@ HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port) {
   if (port == HttpPort::kMetrics || !path.starts_with(kModels) || path == "/v2/models/stats") {
     for (const Pattern& pattern : kServerRoutes) {
       if (port == HttpPort::kMetrics && pattern.kind != Kind::kMetrics) continue;
-      if (!Matches(pattern.path, path)) continue;
+      std::string_view region;
+      if (!Matches(pattern.path, path, region)) continue;
+      std::optional<std::string> decoded = DecodePercent(region);
+      if (!decoded) return route;
+      route.region = std::move(*decoded);
       Choose(pattern, method, route);
       break;
     }
@@ -152,7 +195,7 @@ HttpReply HttpRoutes::ErrorReply(const Status& status) {
   return reply;
 }
 
-HttpReply HttpRoutes::Answer(const HttpRoute& route) const {
+HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
   switch (route.kind) {
     case Kind::kLive:
       return Json(std::string(R"({"live":true})"));
@@ -180,6 +223,15 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route) const {
     case Kind::kModelConfig:
     case Kind::kModelStats: {
       Result<HttpReply> reply = AnswerModel(route);
+      return reply ? std::move(*reply) : ErrorReply(reply.error());
+    }
+    case Kind::kSystemMemoryStatus:
+    case Kind::kSystemMemoryRegister:
+    case Kind::kSystemMemoryUnregister:
+    case Kind::kCudaMemoryStatus:
+    case Kind::kCudaMemoryRegister:
+    case Kind::kCudaMemoryUnregister: {
+      Result<HttpReply> reply = AnswerMemory(route, body);
       return reply ? std::move(*reply) : ErrorReply(reply.error());
     }
     case Kind::kLater:
@@ -225,6 +277,41 @@ Result<HttpReply> HttpRoutes::AnswerModel(const HttpRoute& route) const {
   }
 }
 
+Result<HttpReply> HttpRoutes::AnswerMemory(const HttpRoute& route, const Buffer& body) const {
+  const SharedMemoryService& service = service_.shared_memory();
+  switch (route.kind) {
+    case Kind::kSystemMemoryStatus: {
+      DULY_ASSIGN_OR_RETURN(const inference::SystemSharedMemoryStatusResponse status,
+                            service.SystemStatus(route.region));
+      return Json(ValuesOf(ToJson(status)["regions"]));
+    }
+    case Kind::kSystemMemoryRegister: {
+      inference::SystemSharedMemoryRegisterRequest request;
+      // Where it is not allowed that is what matters, whatever the body is.
+      if (service.registry() != nullptr) {
+        DULY_ASSIGN_OR_RETURN(request, ReadRegistration(body));
+      }
+      request.set_name(route.region);
+      DULY_RETURN_IF_ERROR(service.SystemRegister(request));
+      return HttpReply();
+    }
+    case Kind::kSystemMemoryUnregister:
+      DULY_RETURN_IF_ERROR(service.SystemUnregister(route.region));
+      return HttpReply();
+    case Kind::kCudaMemoryStatus: {
+      DULY_ASSIGN_OR_RETURN(const inference::CudaSharedMemoryStatusResponse status,
+                            service.CudaStatus(route.region));
+      return Json(ValuesOf(ToJson(status)["regions"]));
+    }
+    case Kind::kCudaMemoryRegister:
+      DULY_RETURN_IF_ERROR(service.CudaRegister(route.region));
+      return HttpReply();
+    default:
+      DULY_RETURN_IF_ERROR(service.CudaUnregister());
+      return HttpReply();
+  }
+}
+
 Result<InferCall> HttpRoutes::DecodeInfer(const HttpRoute& route, InferDecoder& decoder,
                                           const Buffer& body,
                                           std::optional<std::uint64_t> json_size) const {
@@ -233,14 +320,16 @@ Result<InferCall> HttpRoutes::DecodeInfer(const HttpRoute& route, InferDecoder& 
   if (!json_size && body.size() == 0) {
     return Error(StatusCode::kInvalidArgument, "the request has no body");
   }
-  return decoder.Decode(std::move(model), node(), body, json_size.value_or(body.size()));
+  return decoder.Decode(std::move(model), node(), body, json_size.value_or(body.size()),
+                        service_.shared_memory().registry());
 }
 
 HttpReply HttpRoutes::InferReply(const InferReplyFormat& format, InferResponse response) const {
   HttpReply reply;
   Status status = StatusOf(response, format.model->spec.name);
   if (status.ok()) {
-    status = EncodeInferReply(format, response, reply.body, reply.binary);
+    status = PlaceOutputs(format, response);
+    if (status.ok()) status = EncodeInferReply(format, response, reply.body, reply.binary);
     if (status.ok()) {
       reply.tensors = std::move(response.outputs);
       return reply;

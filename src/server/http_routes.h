@@ -29,6 +29,12 @@ struct HttpRoute {
     kAllStats,
     kInfer,
     kIndex,
+    kSystemMemoryStatus,
+    kSystemMemoryRegister,
+    kSystemMemoryUnregister,
+    kCudaMemoryStatus,
+    kCudaMemoryRegister,
+    kCudaMemoryUnregister,
     kMetrics,
     kLater,    // in the protocol, not in this version
     kUnknown,  // no such route; the answer is 404
@@ -37,10 +43,11 @@ struct HttpRoute {
   Kind kind = Kind::kUnknown;
   std::string model;
   std::string version;     // digits; empty: the highest
+  std::string region;      // of shared memory; empty: all
   std::string_view allow;  // kMethod
 };
 
-// Finds the route of a target, its model name decoded.
+// Finds the route of a target, the names in it decoded.
 HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port);
 
 // What the routes answer. Knows neither sockets nor the framing of HTTP.
@@ -53,7 +60,7 @@ class HttpRoutes {
   Node& node() const { return service_.node(); }
 
   // Everything but kInfer.
-  HttpReply Answer(const HttpRoute& route) const;
+  HttpReply Answer(const HttpRoute& route, const Buffer& body) const;
 
   // kInfer: reads the request. json_size: where the binary tensors start; nothing: there are none.
   Result<InferCall> DecodeInfer(const HttpRoute& route, InferDecoder& decoder, const Buffer& body,
@@ -64,6 +71,7 @@ class HttpRoutes {
 
  private:
   Result<HttpReply> AnswerModel(const HttpRoute& route) const;
+  Result<HttpReply> AnswerMemory(const HttpRoute& route, const Buffer& body) const;
 
   ModelService& service_;
 };

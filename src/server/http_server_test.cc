@@ -18,6 +18,7 @@
 #include "base/random.h"
 #include "server/fake_node_test_util.h"
 #include "server/http_client_test_util.h"
+#include "server/shared_object_test_util.h"
 #include "server/zlib_test_util.h"
 
 namespace duly {
@@ -227,12 +228,86 @@ TEST_F(HttpServing, PartsOfTheProtocolThatComeLaterSaySo) {
   for (const std::string_view target :
        {"/v2/models/copy/generate", "/v2/models/copy/generate_stream", "/v2/logging",
         "/v2/trace/setting", "/v2/models/copy/trace/setting", "/v2/repository/models/copy/load",
-        "/v2/repository/models/copy/unload", "/v2/repository/other/index",
-        "/v2/systemsharedmemory/unregister", "/v2/systemsharedmemory/region/r/register",
-        "/v2/cudasharedmemory/unregister"}) {
+        "/v2/repository/models/copy/unload", "/v2/repository/other/index"}) {
     const TestReply reply = client.Call(PostRequest(target, "{}"));
     EXPECT_EQ(reply.code, 501) << target;
     EXPECT_TRUE(json::parse(reply.body).contains("error")) << target;
+  }
+}
+
+TEST_F(HttpServing, SharedMemoryIsRegisteredListedAndUnregistered) {
+  const SharedObject object(4096);
+  SharedMemoryRegistry registry(1 << 20);
+  ModelService service(node_, &registry);
+  auto server = HttpServer::Start(TestOptions(), service);
+  ASSERT_TRUE(server) << server.error().ToString();
+  TestClient client((*server)->port());
+  const std::string system = "/v2/systemsharedmemory";
+  const auto get = [&](const std::string& target) {
+    return json::parse(client.Call(GetRequest(target)).body);
+  };
+  EXPECT_THAT(get("/v2")["extensions"], ::testing::Contains("system_shared_memory"));
+  EXPECT_EQ(get(system + "/status"), json::array());
+  const std::string body =
+      fmt::format(R"({{"key":"{}","offset":1024,"byte_size":64}})", object.Key());
+  TestReply reply = client.Call(PostRequest(system + "/region/a%20b/register", body));
+  EXPECT_EQ(reply.code, 200);
+  EXPECT_EQ(reply.body, "");
+  EXPECT_EQ(client
+                .Call(PostRequest(system + "/region/a/register",
+                                  fmt::format(R"({{"key":"{}","byte_size":8}})", object.name())))
+                .code,
+            200);
+  const json listed = {
+      {{"name", "a"}, {"key", object.name()}, {"offset", 0}, {"byte_size", 8}},
+      {{"name", "a b"}, {"key", object.Key()}, {"offset", 1024}, {"byte_size", 64}}};
+  EXPECT_EQ(get(system + "/status"), listed);
+  EXPECT_EQ(get(system + "/region/a%20b/status"), json::array({listed[1]}));
+  EXPECT_EQ(client.Call(GetRequest(system + "/region/x/status")).code, 404);
+  reply = client.Call(PostRequest(system + "/region/a/register", body));
+  EXPECT_EQ(reply.code, 400);
+  EXPECT_THAT(reply.body, HasSubstr("'a' is registered already"));
+
+  for (const std::string_view bad :
+       {"", "[]", "{", R"({"key":"x"})", R"({"key":5,"byte_size":8})",
+        R"({"key":"x","byte_size":-8})", R"({"key":"x","byte_size":8,"offset":"0"})",
+        R"({"key":"duly-test-absent","byte_size":8})", R"({"key":"../x","byte_size":8})"}) {
+    reply = client.Call(PostRequest(system + "/region/bad/register", bad));
+    EXPECT_EQ(reply.code, 400) << bad;
+    EXPECT_TRUE(json::parse(reply.body).contains("error")) << bad;
+  }
+  EXPECT_EQ(client.Call(PostRequest(system + "/region/bad/register", std::string(70000, '['))).code,
+            400);
+
+  EXPECT_EQ(client.Call(PostRequest(system + "/region/x/unregister", "")).code, 200);
+  EXPECT_EQ(client.Call(PostRequest(system + "/region/a%20b/unregister", "{}")).code, 200);
+  EXPECT_EQ(get(system + "/status"), json::array({listed[0]}));
+  EXPECT_EQ(client.Call(PostRequest(system + "/unregister", "")).code, 200);
+  EXPECT_EQ(get(system + "/status"), json::array());
+
+  const std::string cuda = "/v2/cudasharedmemory";
+  EXPECT_EQ(get(cuda + "/status"), json::array());
+  EXPECT_EQ(client.Call(PostRequest(cuda + "/unregister", "")).code, 200);
+  EXPECT_EQ(client.Call(PostRequest(cuda + "/region/r/unregister", "")).code, 200);
+  reply = client.Call(PostRequest(cuda + "/region/r/register", "{}"));
+  EXPECT_EQ(reply.code, 501);
+  EXPECT_THAT(reply.body, HasSubstr("takes no CUDA memory"));
+}
+
+TEST_F(HttpServing, SharedMemoryThatIsNotAllowedIsNotOffered) {
+  Serve();
+  EXPECT_THAT(Get("/v2")["extensions"],
+              ::testing::Not(::testing::Contains("system_shared_memory")));
+  TestClient client(server_->port());
+  for (const std::string kind : {"/v2/systemsharedmemory", "/v2/cudasharedmemory"}) {
+    for (const std::string& request :
+         {GetRequest(kind + "/status"), GetRequest(kind + "/region/r/status"),
+          PostRequest(kind + "/unregister", ""), PostRequest(kind + "/region/r/unregister", ""),
+          PostRequest(kind + "/region/r/register", "{}")}) {
+      const TestReply reply = client.Call(request);
+      EXPECT_EQ(reply.code, 501) << request;
+      EXPECT_THAT(reply.body, HasSubstr("shared memory is not allowed on this server"));
+    }
   }
 }
 

@@ -82,8 +82,22 @@ bool IsUnsetSequence(const ParameterValue& value) {
 
 }  // namespace
 
-InferRequestBuilder::InferRequestBuilder(std::shared_ptr<const ServedModel> model, const Node& node)
-    : node_(node) {
+Status SharedMemoryParameters::Set(std::string_view name, const ParameterValue& value) {
+  if (name == "shared_memory_region") {
+    const auto* text = std::get_if<std::string_view>(&value);
+    if (text == nullptr) return Invalid(fmt::format("'{}': expected a name", name));
+    region = *text;
+  } else if (name == "shared_memory_byte_size" || name == "shared_memory_offset") {
+    const std::optional<std::uint64_t> number = AsUnsigned(value);
+    if (!number) return Invalid(fmt::format("'{}': expected a whole number of bytes", name));
+    (name == "shared_memory_offset" ? offset : bytes) = number;
+  }
+  return Status();
+}
+
+InferRequestBuilder::InferRequestBuilder(std::shared_ptr<const ServedModel> model, const Node& node,
+                                         const SharedMemoryRegistry* shared_memory)
+    : node_(node), shared_memory_(shared_memory) {
   request_.model = std::move(model);
   request_.inputs.resize(spec().inputs.size());
   has_data_.resize(spec().inputs.size());
@@ -173,6 +187,36 @@ Status InferRequestBuilder::SetData(const Input& input, Buffer data) {
   return Status();
 }
 
+Result<SharedMemoryPlace> InferRequestBuilder::Locate(const SharedMemoryParameters& place) const {
+  if (shared_memory_ == nullptr) return Error(SharedMemoryNotAllowed());
+  if (!place.region || !place.bytes) {
+    return Error(StatusCode::kInvalidArgument, "'{}' is missing",
+                 place.region ? "shared_memory_byte_size" : "shared_memory_region");
+  }
+  return shared_memory_->Locate(*place.region, place.offset.value_or(0), *place.bytes);
+}
+
+Status InferRequestBuilder::SetData(const Input& input, const SharedMemoryParameters& place) {
+  const TensorSpec& spec = *input.spec;
+  const auto in_context = [&](const Status& status) {
+    return status.WithContext(fmt::format("input '{}'", spec.name));
+  };
+  const Result<SharedMemoryPlace> found = Locate(place);
+  if (!found) return in_context(found.error());
+  if (spec.type != DataType::kBytes && found->bytes != input.bytes) {
+    return Invalid(
+        fmt::format("input '{}': shared_memory_byte_size {} in region '{}': expected {} by its "
+                    "shape and datatype",
+                    spec.name, found->bytes, *place.region, input.bytes));
+  }
+  Result<Buffer> data = shared_memory_->Copy(*found);
+  if (!data) return in_context(data.error());
+  const Status set = SetData(input, std::move(*data));
+  if (set.ok()) return set;
+  return Status(set.code(),
+                fmt::format("{} (shared memory region '{}')", set.message(), *place.region));
+}
+
 Result<std::uint32_t> InferRequestBuilder::AddOutput(std::string_view name) {
   const std::optional<std::size_t> index = FindSpec(spec().outputs, name);
   if (!index) {
@@ -185,6 +229,17 @@ Result<std::uint32_t> InferRequestBuilder::AddOutput(std::string_view name) {
   }
   request_.wanted_outputs.push_back(place);
   return place;
+}
+
+Status InferRequestBuilder::PlaceOutput(const SharedMemoryParameters& place) {
+  Result<SharedMemoryPlace> found = Locate(place);
+  if (!found) {
+    const TensorSpec& output = spec().outputs[request_.wanted_outputs.back()];
+    return found.error().WithContext(fmt::format("output '{}'", output.name));
+  }
+  places_.resize(request_.wanted_outputs.size());
+  places_.back() = std::move(*found);
+  return Status();
 }
 
 Status InferRequestBuilder::SetParameter(std::string_view name, const ParameterValue& value) {

@@ -11,6 +11,7 @@
 
 #include "runtime/infer.h"
 #include "server/infer_builder.h"
+#include "server/shared_memory.h"
 
 namespace duly {
 
@@ -20,6 +21,12 @@ struct InferReplyFormat {
   std::string id;  // empty: the client gave none
   bool report = false;
   std::vector<bool> binary;  // HTTP: by answered output
+  // By answered output; those beyond its end are in the message too.
+  std::vector<SharedMemoryPlace> places;
+
+  bool InSharedMemory(std::size_t output) const {
+    return output < places.size() && places[output].region != nullptr;
+  }
 };
 
 struct InferCall {
@@ -30,5 +37,10 @@ struct InferCall {
 // What an answer says of itself where the client asked for a report, as parameters in the order in
 // which they are written. Names and texts live as long as the node.
 std::vector<std::pair<std::string_view, ParameterValue>> ReportOf(const InferResponse& response);
+
+// Of an answer to a request that was served: writes the outputs that the client wants in shared
+// memory there, and leaves them without data. kInvalidArgument when one does not fit, or the memory
+// is gone.
+Status PlaceOutputs(const InferReplyFormat& format, InferResponse& response);
 
 }  // namespace duly

@@ -323,14 +323,15 @@ struct TensorFields {
   bool has_parameters = false;
   std::optional<std::uint64_t> binary_size;
   std::optional<bool> binary;
+  SharedMemoryParameters shared_memory;
   std::size_t data_at = kAbsent;
 };
 
 class RequestReader {
  public:
   RequestReader(std::shared_ptr<const ServedModel> model, const Node& node, const Buffer& body,
-                std::size_t json_size)
-      : builder_(std::move(model), node), body_(body), binary_at_(json_size) {}
+                std::size_t json_size, const SharedMemoryRegistry* shared_memory)
+      : builder_(std::move(model), node, shared_memory), body_(body), binary_at_(json_size) {}
 
   Status Read(ondemand::document& document) {
     ondemand::object object;
@@ -417,6 +418,7 @@ class RequestReader {
     call.format.model = call.request.model;
     call.format.id = std::move(id_);
     call.format.report = builder_.report();
+    call.format.places = builder_.TakePlaces();
     const std::vector<TensorSpec>& specs = call.request.model->spec.outputs;
     const bool all = call.request.wanted_outputs.empty();
     const std::size_t count = all ? specs.size() : call.request.wanted_outputs.size();
@@ -424,7 +426,8 @@ class RequestReader {
     for (std::size_t i = 0; i < count; ++i) {
       const TensorSpec& spec = specs[all ? i : call.request.wanted_outputs[i]];
       const bool binary = all ? binary_output_ : output_binary_[i].value_or(binary_output_);
-      if (!binary && (spec.type == DataType::kFp16 || spec.type == DataType::kBf16)) {
+      if (!binary && !call.format.InSharedMemory(i) &&
+          (spec.type == DataType::kFp16 || spec.type == DataType::kBf16)) {
         return Error(StatusCode::kInvalidArgument,
                      "output '{}': {} has no JSON form: ask for binary_data", spec.name,
                      ToString(spec.type));
@@ -480,6 +483,14 @@ class RequestReader {
       if (!seen) return Invalid("'{}': '{}' is missing", where, key);
     }
     if (!input) DULY_RETURN_IF_FAILED(AddInput(fields, input));
+    if (fields.shared_memory.given()) {
+      if (fields.data_at != kAbsent || fields.binary_size) {
+        return Invalid("input '{}' has both '{}' and shared memory region '{}'", fields.name,
+                       fields.binary_size ? "binary_data_size" : "data",
+                       fields.shared_memory.region.value_or(""));
+      }
+      return builder_.SetData(*input, fields.shared_memory);
+    }
     if (fields.binary_size) {
       if (fields.data_at != kAbsent) {
         return Invalid("input '{}' has both 'data' and 'binary_data_size'", fields.name);
@@ -521,7 +532,7 @@ class RequestReader {
     auto output = builder_.AddOutput(fields.name);
     if (!output) return std::move(output).error();
     output_binary_.push_back(fields.binary);
-    return Status();
+    return fields.shared_memory.given() ? builder_.PlaceOutput(fields.shared_memory) : Status();
   }
 
   static Status ReadField(const std::string& where, std::string_view key, ondemand::value value,
@@ -582,9 +593,11 @@ class RequestReader {
         const auto* flag = std::get_if<bool>(&parameter);
         if (flag == nullptr) return Invalid("'{}': 'binary_data': expected true or false", where);
         fields.binary = *flag;
-      } else if (key == "classification" || key.starts_with("shared_memory_")) {
+      } else if (key == "classification") {
         return Status(StatusCode::kUnimplemented,
                       fmt::format("'{}': parameter '{}' is not supported", where, key));
+      } else if (const Status set = fields.shared_memory.Set(key, parameter); !set.ok()) {
+        return set.WithContext(fmt::format("'{}'", where));
       }
       return Status();
     });
@@ -817,13 +830,14 @@ InferDecoder::InferDecoder() : parser_(std::make_unique<Parser>()) {}
 InferDecoder::~InferDecoder() = default;
 
 Result<InferCall> InferDecoder::Decode(std::shared_ptr<const ServedModel> model, const Node& node,
-                                       const Buffer& body, std::size_t json_size) {
+                                       const Buffer& body, std::size_t json_size,
+                                       const SharedMemoryRegistry* shared_memory) {
   if (json_size > body.size()) {
     return Error(StatusCode::kInvalidArgument,
                  "Inference-Header-Content-Length {}: the body has only {} bytes", json_size,
                  body.size());
   }
-  RequestReader reader(std::move(model), node, body, json_size);
+  RequestReader reader(std::move(model), node, body, json_size, shared_memory);
   const Status status =
       json_size == 0 ? reader.ReadRaw() : parser_->Read(TextOf(body, json_size), reader);
   if (parser_->capacity() > kKeptCapacity) parser_ = std::make_unique<Parser>();
@@ -863,6 +877,11 @@ Status EncodeInferReply(const InferReplyFormat& format, const InferResponse& res
     for (std::size_t d = 0; d < tensor.shape.size(); ++d) {
       if (d > 0) json += ',';
       AppendNumber(json, tensor.shape[d]);
+    }
+    if (format.InSharedMemory(i)) {
+      // Without parameters too: the C++ client takes those of an output for binary data's.
+      json += "]}";
+      continue;
     }
     if (i < format.binary.size() && format.binary[i]) {
       json += "],\"parameters\":{\"binary_data_size\":";

@@ -30,9 +30,11 @@ class InferDecoder {
 
   // body: json_size bytes of JSON, then the binary tensors as the JSON lists them; json_size 0: the
   // data of the model's only input and nothing else, answered in binary. Tensors given in binary
-  // become slices of body where their alignment permits.
+  // become slices of body where their alignment permits. Without a registry shared memory is
+  // kUnimplemented.
   Result<InferCall> Decode(std::shared_ptr<const ServedModel> model, const Node& node,
-                           const Buffer& body, std::size_t json_size);
+                           const Buffer& body, std::size_t json_size,
+                           const SharedMemoryRegistry* shared_memory = nullptr);
 
  private:
   class Parser;
@@ -40,7 +42,8 @@ class InferDecoder {
 };
 
 // Appends the answer to a request that was served to `json`, and to `binary` the tensors that
-// follow it, as spans of response.outputs; there are such exactly when format.binary has a true.
+// follow it, as spans of response.outputs; there are such exactly when format.binary has a true for
+// an output that is not in shared memory. Of those that are, name, datatype and shape are written.
 // kInvalidArgument when an output cannot be written as JSON (NaN, infinity, BYTES that are not
 // UTF-8) and the client should ask for binary data.
 Status EncodeInferReply(const InferReplyFormat& format, const InferResponse& response,

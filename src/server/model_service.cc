@@ -181,6 +181,7 @@ inference::ServerMetadataResponse ModelService::ServerMetadata() const {
   response.set_name("duly");
   response.set_version(std::string(Version()));
   for (const char* extension : kExtensions) response.add_extensions(extension);
+  if (shared_memory_.registry() != nullptr) response.add_extensions("system_shared_memory");
   return response;
 }
 

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "runtime/infer.h"
 #include "runtime/node.h"
+#include "server/shared_memory_service.h"
 
 namespace duly {
 
@@ -22,10 +23,12 @@ namespace duly {
 // Threading: all methods from any thread.
 class ModelService {
  public:
-  // Borrows the node.
-  explicit ModelService(Node& node) : node_(node) {}
+  // Borrows the node and the registry; without a registry no shared memory is allowed.
+  explicit ModelService(Node& node, SharedMemoryRegistry* shared_memory = nullptr)
+      : node_(node), shared_memory_(shared_memory) {}
 
   Node& node() const { return node_; }
+  const SharedMemoryService& shared_memory() const { return shared_memory_; }
 
   // Whether new requests should be sent here.
   bool ready() const { return ready_.load(std::memory_order_relaxed); }
@@ -52,6 +55,7 @@ class ModelService {
 
  private:
   Node& node_;
+  const SharedMemoryService shared_memory_;
   std::atomic<bool> ready_{false};
 };
 

@@ -19,7 +19,7 @@ constexpr std::array<HttpRow, 12> kHttpCodes{{{StatusCode::kOk, 200},
                                               {StatusCode::kInvalidArgument, 400},
                                               {StatusCode::kDeadlineExceeded, 504},
                                               {StatusCode::kNotFound, 404},
-                                              {StatusCode::kAlreadyExists, 409},
+                                              {StatusCode::kAlreadyExists, 400},
                                               {StatusCode::kPermissionDenied, 403},
                                               {StatusCode::kResourceExhausted, 503},
                                               {StatusCode::kFailedPrecondition, 400},
@@ -31,13 +31,12 @@ struct ReasonRow {
   std::uint16_t http;
   std::string_view text;
 };
-constexpr std::array<ReasonRow, 20> kHttpReasons{{{200, "OK"},
+constexpr std::array<ReasonRow, 19> kHttpReasons{{{200, "OK"},
                                                   {400, "Bad Request"},
                                                   {403, "Forbidden"},
                                                   {404, "Not Found"},
                                                   {405, "Method Not Allowed"},
                                                   {408, "Request Timeout"},
-                                                  {409, "Conflict"},
                                                   {411, "Length Required"},
                                                   {413, "Content Too Large"},
                                                   {414, "URI Too Long"},

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import unittest
-import urllib.request
 
 import grpc
 import numpy as np
@@ -23,9 +22,9 @@ from tritonclient.utils import InferenceServerException
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from copy_models import VALUES, assert_same, make_input, serve  # noqa: E402
 from harness import Server  # noqa: E402
+from shared_memory import NotAllowedCases  # noqa: E402
 
 WAIT = 30  # seconds, for what takes milliseconds
-LIVE = ("nv_inference_pending_request_count", "duly_running_requests")
 server = None
 folder = None
 
@@ -306,6 +305,14 @@ class RawTest(unittest.TestCase):
         self.assertIn("inference.GRPCInferenceService", services)
 
 
+class SharedMemoryTest(NotAllowedCases, unittest.TestCase):
+    module = triton
+    unimplemented = "StatusCode.UNIMPLEMENTED"
+
+    def url(self):
+        return server.grpc_url
+
+
 class AsyncTest(unittest.IsolatedAsyncioTestCase):
     async def asyncSetUp(self):
         # The debug mode of these tests prints whatever takes 0.1 s, which a busy machine often does.
@@ -333,17 +340,6 @@ class AsyncTest(unittest.IsolatedAsyncioTestCase):
 
 
 class LifecycleTest(unittest.TestCase):
-    def await_live(self, own, count):
-        """Until so many requests are in the node."""
-        end = time.monotonic() + WAIT
-        while time.monotonic() < end:
-            with urllib.request.urlopen(f"http://{own.metrics_url}/metrics") as reply:
-                lines = reply.read().decode().splitlines()
-            live = [float(line.split()[-1]) for line in lines if line.startswith(LIVE) and 'model="slow"' in line]
-            if sum(live) == count:
-                return
-        self.fail(f"never {count} requests in the node")
-
     def test_terminated_servers_answer_what_they_took_and_end_their_streams(self):
         with Server(os.environ["DULY"], folder) as own:
             client = triton.InferenceServerClient(own.grpc_url)
@@ -353,7 +349,7 @@ class LifecycleTest(unittest.TestCase):
             client.async_stream_infer("slow", [tensor], request_id="s")
             unary = queue.Queue()
             client.async_infer("slow", [tensor], lambda result, error: unary.put(error))
-            self.await_live(own, 2)
+            own.await_live("slow", 2)
             self.assertEqual(own.stop(), 0)
             self.assertIsNone(unary.get(timeout=WAIT))
             self.assertIsNone(results.get(timeout=WAIT))

@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from copy_models import VALUES, assert_same, make_input, serve  # noqa: E402
+from shared_memory import NotAllowedCases  # noqa: E402
 
 WAIT = 30  # seconds, for what takes less than one
 server = None
@@ -173,6 +174,14 @@ class SyncTest(unittest.TestCase):
         with urllib.request.urlopen(f"http://{server.metrics_url}/metrics") as reply:
             text = reply.read().decode()
         self.assertIn(f'nv_inference_request_success{{model="copy_UINT16",version="1"}} {before + 3}\n', text)
+
+
+class SharedMemoryTest(NotAllowedCases, unittest.TestCase):
+    module = http
+    unimplemented = "501"
+
+    def url(self):
+        return server.url
 
 
 class AsyncTest(unittest.IsolatedAsyncioTestCase):
