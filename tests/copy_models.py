@@ -23,12 +23,16 @@ VALUES = {
     "FP64": np.array([0.1, -1.7e308], np.float64),
     "BYTES": np.array(["", 'a "quoted" word, é and 0\x00'.encode()], np.object_),
 }
+# Of `classes`, the largest two of [[0.25, 1, 0.5, 2], [3, -1, 0, 0]].
+CLASSES = np.array([[b"2.000000:3", b"1.000000:1:dog"], [b"3.000000:0:cat", b"0.000000:2:a bird"]], np.object_)
 
 
 def make_repository(folder):
-    """copy_<datatype> of any length, `two` (up to 8 rows of FP32 and INT32), `large`, `slow` (300 ms)."""
+    """copy_<datatype> of any length, `classes` (up to 8 rows of 4, the first 3 with a
+    label), `two` (up to 8 rows of FP32 and INT32), `large`, `slow` (300 ms)."""
     for name in VALUES:
         copy_model(folder, f"copy_{name}", [(name, [-1])])
+    copy_model(folder, "classes", [("FP32", [4])], max_rows=8, labels=["cat", "dog", "a bird"])
     copy_model(folder, "two", [("FP32", [2]), ("INT32", [2])], max_rows=8)
     copy_model(folder, "large", [("FP32", [1, 3, 224, 224])])
     copy_model(folder, "slow", [("FP32", [1])], delay="300ms")
@@ -55,7 +59,8 @@ def make_input(module, name, values, datatype=None, **how):
 def assert_same(test, got, expected):
     """Arrays as a client gives them back; texts may come as bytes."""
     if expected.dtype == np.object_:
-        as_bytes = [[v.encode() if isinstance(v, str) else v for v in values] for values in (got, expected)]
+        test.assertEqual(got.shape, expected.shape)
+        as_bytes = [[v.encode() if isinstance(v, str) else v for v in values.flat] for values in (got, expected)]
         test.assertEqual(as_bytes[0], as_bytes[1])
     else:
         test.assertEqual(got.dtype, expected.dtype)

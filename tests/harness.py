@@ -18,23 +18,26 @@ LIVE_SECONDS = 30
 LIVE = ("nv_inference_pending_request_count", "duly_running_requests")
 
 
-def copy_model(folder, name, tensors, max_rows=0, delay=None):
-    """A model whose outputs out0, out1, ... are its inputs in0, in1, ...; tensors: (datatype, dims) each."""
+def copy_model(folder, name, tensors, max_rows=0, delay=None, labels=None):
+    """A model whose outputs out0, out1, ... are its inputs in0, in1, ...; tensors: (datatype, dims) each. `labels` are
+    those of every output."""
 
-    def entry(kind, name, datatype, dims):
+    def entry(kind, name, datatype, dims, more=""):
         data_type = CONFIG_TYPES.get(datatype, datatype)
-        return f"{kind} {{ name: '{name}' data_type: TYPE_{data_type} dims: {list(dims)} }}\n"
+        return f"{kind} {{ name: '{name}' data_type: TYPE_{data_type} dims: {list(dims)} {more} }}\n"
 
     text = f"name: '{name}' backend: 'copy' max_batch_size: {max_rows}\n"
     for index, (datatype, dims) in enumerate(tensors):
         text += entry("input", f"in{index}", datatype, dims)
-        text += entry("output", f"out{index}", datatype, dims)
+        text += entry("output", f"out{index}", datatype, dims, "label_filename: 'labels.txt'" if labels else "")
     if delay:
         text += f"parameters {{ key: 'delay' value: {{ string_value: '{delay}' }} }}\n"
     model = pathlib.Path(folder) / name
     (model / "1").mkdir(parents=True)
     (model / "1" / "README").write_text("the copy back end needs no file\n")
     (model / "config.pbtxt").write_text(text)
+    if labels:
+        (model / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
 
 
 class Server:

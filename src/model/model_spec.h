@@ -67,8 +67,11 @@ struct ModelSpec {
 
   // Of config.pbtxt, passed through to clients.
   std::vector<std::pair<std::string, std::string>> parameters;   // sorted by key
-  std::vector<std::pair<std::string, std::string>> label_files;  // output name, path
+  std::vector<std::pair<std::string, std::string>> label_files;  // output name, as written
   std::vector<std::pair<std::string, std::string>> formats;      // input name, "FORMAT_NCHW"
+
+  // What the indices of an output stand for: output name, labels from index 0 on.
+  std::vector<std::pair<std::string, std::vector<std::string>>> labels;
 };
 
 // Sets of variants are 32-bit masks.

@@ -79,6 +79,14 @@ std::pair<Buffer, std::span<std::byte>> Buffer::Allocate(std::size_t size) {
   return {Buffer(std::move(owner), bytes), bytes};
 }
 
+void AppendBytesElement(std::string_view element, std::vector<std::byte>& data) {
+  const auto length = static_cast<std::uint32_t>(element.size());
+  const auto length_bytes = std::as_bytes(std::span(&length, 1));
+  const auto element_bytes = std::as_bytes(std::span(element));
+  data.insert(data.end(), length_bytes.begin(), length_bytes.end());
+  data.insert(data.end(), element_bytes.begin(), element_bytes.end());
+}
+
 std::optional<std::vector<std::string_view>> SplitBytesTensor(std::span<const std::byte> data,
                                                               std::int64_t elements) {
   std::vector<std::string_view> result;

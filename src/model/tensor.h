@@ -92,6 +92,9 @@ struct Tensor {
   Buffer data;
 };
 
+// Appends an element to a kBytes buffer in the making. Of less than 4 GiB.
+void AppendBytesElement(std::string_view element, std::vector<std::byte>& data);
+
 // The elements of a kBytes buffer, or nothing when lengths and size do not agree or the count is
 // not `elements`.
 std::optional<std::vector<std::string_view>> SplitBytesTensor(std::span<const std::byte> data,

@@ -314,6 +314,18 @@ TensorSpec ReadTensor(const Message& message, const Scope& scope, std::string_vi
   return tensor;
 }
 
+// Without the ends of the lines, of whatever kind.
+std::vector<std::string> LinesOf(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    lines.emplace_back(line);
+  }
+  return lines;
+}
+
 std::optional<Duration> ReadMicroseconds(const Scope& scope, const char* field,
                                          std::uint64_t value) {
   if (value <= kMaxMicroseconds) return std::chrono::microseconds(value);
@@ -412,8 +424,15 @@ class Reader {
         if (!StaysInside(label) || !IsFile(path)) {
           scope.Fail("label_filename", fmt::format("label_filename is '{}'", label),
                      "a file in the model's folder");
+        } else if (const Result<std::string> text = ReadFile(path)) {
+          spec().labels.emplace_back(tensor.name, LinesOf(*text));
+        } else {
+          scope.Fail("label_filename",
+                     fmt::format("label_filename is '{}', which cannot be read: {}", label,
+                                 text.error().message()),
+                     "a text file with a label in each line");
         }
-        spec().label_files.emplace_back(tensor.name, path);
+        spec().label_files.emplace_back(tensor.name, label);
       }
       spec().outputs.push_back(std::move(tensor));
     }

@@ -27,7 +27,7 @@ ModelConfigFile Parsed(const std::string& text) {
 
 TEST(ModelConfig, LoadsEverythingThatHasAnEqual) {
   const TempFolder folder;
-  folder.Write("m/labels.txt", "cat\n");
+  folder.Write("m/labels.txt", "cat\r\n\na dog: big\n");
   Faults faults;
   const ModelConfigFile config = ParseModelConfig(R"(
 name: "m"
@@ -72,7 +72,10 @@ model_transaction_policy { decoupled: false }
   EXPECT_EQ(spec.outputs[0], (TensorSpec{"logits", DataType::kFp16, {-1, 10}, false}));
   using Pairs = std::vector<std::pair<std::string, std::string>>;
   EXPECT_EQ(spec.formats, (Pairs{{"image", "FORMAT_NCHW"}}));
-  EXPECT_EQ(spec.label_files, (Pairs{{"logits", folder.At("m/labels.txt")}}));
+  EXPECT_EQ(spec.label_files, (Pairs{{"logits", "labels.txt"}}));
+  ASSERT_EQ(spec.labels.size(), 1u);
+  EXPECT_EQ(spec.labels[0].first, "logits");
+  EXPECT_EQ(spec.labels[0].second, (std::vector<std::string>{"cat", "", "a dog: big"}));
   EXPECT_EQ(spec.parameters, (Pairs{{"a", "1"}, {"b", "2"}}));
   EXPECT_EQ(spec.instances, 3u);
   EXPECT_EQ(spec.warmup_runs, 4u);
@@ -248,6 +251,8 @@ const BadConfig kWrong[] = {
     {"output { name: 'x' data_type: TYPE_FP32 label_filename: '../../etc/passwd' }",
      "config.pbtxt:1:41: label_filename is '../../etc/passwd': expected a file in the model's "
      "folder"},
+    {"output {\n  name: 'x' data_type: TYPE_FP32\n  label_filename: 'missing.txt' }",
+     "config.pbtxt:3:3: label_filename is 'missing.txt': expected a file in the model's folder"},
     {"instance_group { count: -1 }",
      "config.pbtxt:1:18: count is -1: expected a number from 0 to 1024"},
     {"version_policy { latest { num_versions: 0 } }",

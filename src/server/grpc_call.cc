@@ -58,8 +58,7 @@ void UnaryCall::OnAccepted(bool ok) {
 }
 
 void UnaryCall::OnResponse(InferResponse response) {
-  Status status = StatusOf(response, format_.model->spec.name);
-  if (status.ok()) status = PlaceOutputs(format_, response);
+  const Status status = Conclude(format_, response);
   if (!status.ok()) return Fail(status, response.retry_after);
   writer_.Finish(EncodeGrpcReply(GrpcReply::kUnary, format_, response), grpc::Status::OK,
                  finished_.Arm(shared_from_this()));
@@ -195,8 +194,7 @@ void StreamCall::Take() {
 }
 
 void StreamCall::Answered(const std::shared_ptr<Request>& request, InferResponse response) {
-  Status status = StatusOf(response, request->format.model->spec.name);
-  if (status.ok()) status = PlaceOutputs(request->format, response);
+  const Status status = Conclude(request->format, response);
   grpc::ByteBuffer reply;
   if (status.ok()) reply = EncodeGrpcReply(GrpcReply::kStream, request->format, response);
   const MutexLock lock(mutex_);

@@ -245,13 +245,17 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
       DULY_RETURN_IF_ERROR(builder.SetData(slot, std::move(data)));
     }
   }
+  InferCall call;
   for (const auto& output : said.outputs()) {
     DULY_ASSIGN_OR_RETURN(const std::uint32_t place, builder.AddOutput(output.name()));
-    static_cast<void>(place);
     DULY_ASSIGN_OR_RETURN(const SharedMemoryParameters shared, SharedMemoryOf("output", output));
     if (shared.given()) DULY_RETURN_IF_ERROR(builder.PlaceOutput(shared));
+    std::uint32_t& classes = call.format.classes.emplace_back(0);
+    if (const auto wanted = output.parameters().find("classification");
+        wanted != output.parameters().end()) {
+      DULY_ASSIGN_OR_RETURN(classes, builder.ClassCount(place, ValueOf(wanted->second)));
+    }
   }
-  InferCall call;
   call.format.id = said.id();
   call.format.report = builder.report();
   call.format.places = builder.TakePlaces();

@@ -43,11 +43,14 @@ class OutputView {
   std::span<const asio::const_buffer> buffers_;
 };
 
+// Or work like it.
 bool IsLargeJson(const InferReplyFormat& format, const InferResponse& response) {
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < response.outputs.size(); ++i) {
     const bool binary = i < format.binary.size() && format.binary[i];
-    if (!binary && !format.InSharedMemory(i)) bytes += response.outputs[i].data.size();
+    if (format.ClassCount(i) > 0 || (!binary && !format.InSharedMemory(i))) {
+      bytes += response.outputs[i].data.size();
+    }
   }
   return bytes > kLargeJsonData;
 }

@@ -326,10 +326,9 @@ Result<InferCall> HttpRoutes::DecodeInfer(const HttpRoute& route, InferDecoder& 
 
 HttpReply HttpRoutes::InferReply(const InferReplyFormat& format, InferResponse response) const {
   HttpReply reply;
-  Status status = StatusOf(response, format.model->spec.name);
+  Status status = Conclude(format, response);
   if (status.ok()) {
-    status = PlaceOutputs(format, response);
-    if (status.ok()) status = EncodeInferReply(format, response, reply.body, reply.binary);
+    status = EncodeInferReply(format, response, reply.body, reply.binary);
     if (status.ok()) {
       reply.tensors = std::move(response.outputs);
       return reply;

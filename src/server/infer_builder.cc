@@ -11,6 +11,8 @@
 #include <optional>
 #include <utility>
 
+#include "server/classification.h"
+
 namespace duly {
 namespace {
 
@@ -240,6 +242,25 @@ Status InferRequestBuilder::PlaceOutput(const SharedMemoryParameters& place) {
   places_.resize(request_.wanted_outputs.size());
   places_.back() = std::move(*found);
   return Status();
+}
+
+Result<std::uint32_t> InferRequestBuilder::ClassCount(std::uint32_t output,
+                                                      const ParameterValue& value) const {
+  const TensorSpec& tensor = spec().outputs[output];
+  const std::optional<std::uint64_t> count = AsUnsigned(value);
+  if (!count || *count == 0) {
+    return Error(StatusCode::kInvalidArgument,
+                 "output '{}': parameter 'classification': expected a whole number, 1 or more",
+                 tensor.name);
+  }
+  if (!IsClassifiable(tensor.type)) {
+    return Error(StatusCode::kInvalidArgument,
+                 "output '{}': parameter 'classification': {} has no largest values: expected an "
+                 "output of numbers",
+                 tensor.name, ToString(tensor.type));
+  }
+  return static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(*count, std::numeric_limits<std::uint32_t>::max()));
 }
 
 Status InferRequestBuilder::SetParameter(std::string_view name, const ParameterValue& value) {

@@ -65,6 +65,10 @@ class InferRequestBuilder {
   // The output added last goes to shared memory.
   Status PlaceOutput(const SharedMemoryParameters& place);
 
+  // The value of the parameter "classification" of such an output: how many of its largest values
+  // are wanted instead of all values.
+  Result<std::uint32_t> ClassCount(std::uint32_t output, const ParameterValue& value) const;
+
   // timeout, slo_us, priority, application, min_accuracy, variant, duly_report; sequence parameters
   // are refused, names that Duly does not know are left alone.
   Status SetParameter(std::string_view name, const ParameterValue& value);

@@ -5,7 +5,23 @@
 
 #include <algorithm>
 
+#include "server/classification.h"
+#include "server/outcome_codes.h"
+
 namespace duly {
+
+Status Conclude(const InferReplyFormat& format, InferResponse& response) {
+  const ModelSpec& model = format.model->spec;
+  Status status = StatusOf(response, model.name);
+  if (!status.ok()) return status;
+  for (std::size_t i = 0; i < std::min(format.classes.size(), response.outputs.size()); ++i) {
+    if (format.classes[i] == 0) continue;
+    Result<Tensor> classified = Classify(model, response.outputs[i], format.classes[i]);
+    if (!classified) return std::move(classified).error();
+    response.outputs[i] = std::move(*classified);
+  }
+  return PlaceOutputs(format, response);
+}
 
 std::vector<std::pair<std::string_view, ParameterValue>> ReportOf(const InferResponse& response) {
   const auto micros = [](Duration d) { return std::int64_t{d.count() / 1000}; };

@@ -23,9 +23,14 @@ struct InferReplyFormat {
   std::vector<bool> binary;  // HTTP: by answered output
   // By answered output; those beyond its end are in the message too.
   std::vector<SharedMemoryPlace> places;
+  // By answered output: so many classes instead of the values, where it is not 0.
+  std::vector<std::uint32_t> classes;
 
   bool InSharedMemory(std::size_t output) const {
     return output < places.size() && places[output].region != nullptr;
+  }
+  std::uint32_t ClassCount(std::size_t output) const {
+    return output < classes.size() ? classes[output] : 0;
   }
 };
 
@@ -33,6 +38,10 @@ struct InferCall {
   InferRequest request;
   InferReplyFormat format;
 };
+
+// Makes the outputs what the client asked for: classes, and places in shared memory. A failure is
+// what the client is told instead (StatusOf).
+Status Conclude(const InferReplyFormat& format, InferResponse& response);
 
 // What an answer says of itself where the client asked for a report, as parameters in the order in
 // which they are written. Names and texts live as long as the node.

@@ -247,11 +247,7 @@ Status ReadStrings(const TensorSpec& spec, ondemand::array array, int depth,
     }
     std::string_view text;
     DULY_RETURN_IF_BAD_JSON(value.get_string().get(text));
-    const auto length = static_cast<std::uint32_t>(text.size());  // bodies are far below 4 GiB
-    const auto length_bytes = std::as_bytes(std::span(&length, 1));
-    const auto text_bytes = std::as_bytes(std::span(text));
-    out.insert(out.end(), length_bytes.begin(), length_bytes.end());
-    out.insert(out.end(), text_bytes.begin(), text_bytes.end());
+    AppendBytesElement(text, out);  // bodies are far below 4 GiB
   }
   return Status();
 }
@@ -324,6 +320,7 @@ struct TensorFields {
   std::optional<std::uint64_t> binary_size;
   std::optional<bool> binary;
   SharedMemoryParameters shared_memory;
+  std::optional<ParameterValue> classification;
   std::size_t data_at = kAbsent;
 };
 
@@ -426,7 +423,8 @@ class RequestReader {
     for (std::size_t i = 0; i < count; ++i) {
       const TensorSpec& spec = specs[all ? i : call.request.wanted_outputs[i]];
       const bool binary = all ? binary_output_ : output_binary_[i].value_or(binary_output_);
-      if (!binary && !call.format.InSharedMemory(i) &&
+      const bool classified = !all && output_classes_[i] > 0;
+      if (!binary && !classified && !call.format.InSharedMemory(i) &&
           (spec.type == DataType::kFp16 || spec.type == DataType::kBf16)) {
         return Error(StatusCode::kInvalidArgument,
                      "output '{}': {} has no JSON form: ask for binary_data", spec.name,
@@ -434,6 +432,7 @@ class RequestReader {
       }
       call.format.binary[i] = binary;
     }
+    call.format.classes = std::move(output_classes_);
     return call;
   }
 
@@ -532,6 +531,12 @@ class RequestReader {
     auto output = builder_.AddOutput(fields.name);
     if (!output) return std::move(output).error();
     output_binary_.push_back(fields.binary);
+    std::uint32_t& classes = output_classes_.emplace_back(0);
+    if (fields.classification) {
+      auto count = builder_.ClassCount(*output, *fields.classification);
+      if (!count) return std::move(count).error();
+      classes = *count;
+    }
     return fields.shared_memory.given() ? builder_.PlaceOutput(fields.shared_memory) : Status();
   }
 
@@ -594,8 +599,7 @@ class RequestReader {
         if (flag == nullptr) return Invalid("'{}': 'binary_data': expected true or false", where);
         fields.binary = *flag;
       } else if (key == "classification") {
-        return Status(StatusCode::kUnimplemented,
-                      fmt::format("'{}': parameter '{}' is not supported", where, key));
+        fields.classification = parameter;
       } else if (const Status set = fields.shared_memory.Set(key, parameter); !set.ok()) {
         return set.WithContext(fmt::format("'{}'", where));
       }
@@ -670,6 +674,7 @@ class RequestReader {
   std::string id_;
   bool binary_output_ = false;
   std::vector<std::optional<bool>> output_binary_;  // by wanted output
+  std::vector<std::uint32_t> output_classes_;       // likewise
 };
 
 std::string_view TextOf(const Buffer& buffer, std::size_t size) {

@@ -14,8 +14,9 @@
 namespace duly {
 namespace {
 
-constexpr std::array<const char*, 5> kExtensions{"schedule_policy", "model_configuration",
-                                                 "binary_tensor_data", "parameters", "statistics"};
+constexpr std::array<const char*, 6> kExtensions{"classification",      "schedule_policy",
+                                                 "model_configuration", "binary_tensor_data",
+                                                 "parameters",          "statistics"};
 
 template <typename Repeated>
 void AddShape(const Shape& shape, Repeated& dims) {
@@ -80,6 +81,9 @@ inference::ModelConfig ConfigOf(const ModelSpec& spec) {
     output.set_name(tensor.name);
     output.set_data_type(ConfigType(tensor.type));
     AddShape(ConfigDims(spec, tensor), *output.mutable_dims());
+    for (const auto& [name, file] : spec.label_files) {
+      if (name == tensor.name) output.set_label_filename(file);
+    }
   }
   inference::ModelInstanceGroup& group = *config.add_instance_group();
   group.set_name(spec.name);

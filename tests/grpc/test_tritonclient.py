@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from copy_models import VALUES, assert_same, make_input, serve  # noqa: E402
+from copy_models import CLASSES, VALUES, assert_same, make_input, serve  # noqa: E402
 from harness import Server  # noqa: E402
 from shared_memory import NotAllowedCases  # noqa: E402
 
@@ -77,6 +77,22 @@ class SyncTest(unittest.TestCase):
         self.assertEqual(response.id, 'a "b"')
         self.assertEqual(response.parameters["outcome"].string_param, "on_time")
         self.assertEqual(response.parameters["batch_rows"].int64_param, 1)
+
+    def test_classification(self):
+        values = np.array([[0.25, 1, 0.5, 2], [3, -1, 0, 0]], np.float32)
+        inputs, wanted = [make_input(triton, "in0", values)], [triton.InferRequestedOutput("out0", class_count=2)]
+        result = self.client.infer("classes", inputs, outputs=wanted)
+        assert_same(self, result.as_numpy("out0"), CLASSES)
+        results = queue.Queue()
+        self.client.start_stream(lambda result, error: results.put((result, error)))
+        self.client.async_stream_infer("classes", inputs, outputs=wanted)
+        assert_same(self, results.get(timeout=WAIT)[0].as_numpy("out0"), CLASSES)
+        self.client.stop_stream()
+        self.assert_error("INVALID_ARGUMENT", "1 or more", lambda: self.client.infer(
+            "classes", inputs, outputs=[triton.InferRequestedOutput("out0", class_count=-1)]))
+        self.assert_error("INVALID_ARGUMENT", "no largest values", lambda: self.client.infer(
+            "copy_BOOL", [make_input(triton, "in0", VALUES["BOOL"])],
+            outputs=[triton.InferRequestedOutput("out0", class_count=1)]))
 
     def test_compression(self):
         for coding in ("gzip", "deflate"):
@@ -274,9 +290,9 @@ class RawTest(unittest.TestCase):
         with grpc.insecure_channel(server.grpc_url, compression=grpc.Compression.Gzip) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             self.assertEqual(stub.ServerMetadata(service_pb2.ServerMetadataRequest()).name, "duly")
-            # Long enough that it is really sent compressed.
+            # Long enough to be really sent compressed, and short enough for the answer's trailer, which names it.
             with self.assertRaises(grpc.RpcError) as caught:
-                stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="n" * 10000))
+                stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="n" * 4000))
             self.assertEqual(caught.exception.code(), grpc.StatusCode.NOT_FOUND)
 
     def test_a_bomb_costs_no_more_than_the_largest_message(self):

@@ -16,7 +16,7 @@ import tritonclient.http.aio as aio
 from tritonclient.utils import InferenceServerException
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from copy_models import VALUES, assert_same, make_input, serve  # noqa: E402
+from copy_models import CLASSES, VALUES, assert_same, make_input, serve  # noqa: E402
 from shared_memory import NotAllowedCases  # noqa: E402
 
 WAIT = 30  # seconds, for what takes less than one
@@ -132,6 +132,32 @@ class SyncTest(unittest.TestCase):
                 self.assertEqual(answer.code, 413)
         # The body, the largest that it may become, and its half while it grew.
         self.assertLess(server.peak_memory() - before, 140 << 20)
+
+    def test_classification(self):
+        values = np.array([[0.25, 1, 0.5, 2], [3, -1, 0, 0]], np.float32)
+        for binary in (True, False):
+            result = self.client.infer("classes", [make_input(http, "in0", values)],
+                                       outputs=[http.InferRequestedOutput("out0", binary_data=binary, class_count=2)])
+            self.assertEqual(result.get_output("out0")["datatype"], "BYTES")
+            assert_same(self, result.as_numpy("out0"), CLASSES)
+        # One output of two; no labels, and fewer values than classes.
+        ints = np.array([[5, 7]], np.int32)
+        result = self.client.infer("two", [make_input(http, "in0", values[:1, :2]), make_input(http, "in1", ints)],
+                                   outputs=[http.InferRequestedOutput("out1", class_count=9),
+                                            http.InferRequestedOutput("out0")])
+        assert_same(self, result.as_numpy("out1"), np.array([[b"7:1", b"5:0"]], np.object_))
+        np.testing.assert_array_equal(result.as_numpy("out0"), values[:1, :2])
+        # What has no JSON form has classes all the same.
+        result = self.client.infer("copy_FP16", [make_input(http, "in0", VALUES["FP16"])],
+                                   outputs=[http.InferRequestedOutput("out0", binary_data=False, class_count=1)])
+        assert_same(self, result.as_numpy("out0"), np.array([b"0.500000:0"], np.object_))
+        self.assert_error(400, "no largest values", lambda: self.client.infer(
+            "copy_BYTES", [make_input(http, "in0", VALUES["BYTES"])],
+            outputs=[http.InferRequestedOutput("out0", class_count=1)]))
+        self.assert_error(400, "1 or more", lambda: self.client.infer(
+            "classes", [make_input(http, "in0", values)], outputs=[http.InferRequestedOutput("out0", class_count=-1)]))
+        self.assertIn("classification", self.client.get_server_metadata()["extensions"])
+        self.assertEqual(self.client.get_model_config("classes")["output"][0]["label_filename"], "labels.txt")
 
     def test_client_faults(self):
         good = make_input(http, "in0", VALUES["FP32"])

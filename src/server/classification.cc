@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/classification.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace duly {
+namespace {
+
+using Labels = std::span<const std::string>;
+
+// IEEE 754 binary16.
+struct Half {
+  std::uint16_t bits;
+};
+// The upper half of a binary32.
+struct Brain {
+  std::uint16_t bits;
+};
+
+template <typename T>
+T ValueOf(T element) {
+  return element;
+}
+
+float ValueOf(Half element) {
+  const int exponent = element.bits >> 10 & 31;
+  const int fraction = element.bits & 1023;
+  float magnitude = 0;
+  if (exponent == 31) {
+    magnitude = fraction == 0 ? std::numeric_limits<float>::infinity()
+                              : std::numeric_limits<float>::quiet_NaN();
+  } else if (exponent == 0) {
+    magnitude = std::ldexp(static_cast<float>(fraction), -24);
+  } else {
+    magnitude = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+  }
+  return (element.bits & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+float ValueOf(Brain element) {
+  const std::uint32_t bits = std::uint32_t{element.bits} << 16;
+  float value = 0;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+template <typename T>
+bool Precedes(T a, T b) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (std::isnan(b)) return !std::isnan(a);
+  }
+  return a > b;
+}
+
+template <typename Element>
+Buffer LargestOf(std::span<const std::byte> data, std::size_t rows, std::size_t classes,
+                 std::size_t count, Labels labels) {
+  using Value = decltype(ValueOf(Element{}));
+  std::vector<Value> values(classes);
+  std::vector<std::size_t> order(classes);
+  auto texts = std::make_shared<std::vector<std::byte>>();
+  fmt::memory_buffer text;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::byte* const begin = data.data() + row * classes * sizeof(Element);
+    for (std::size_t i = 0; i < classes; ++i) {
+      Element element{};
+      std::memcpy(&element, begin + i * sizeof(Element), sizeof(Element));
+      values[i] = ValueOf(element);
+    }
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count),
+                      order.end(), [&](std::size_t a, std::size_t b) {
+                        if (Precedes(values[a], values[b])) return true;
+                        return !Precedes(values[b], values[a]) && a < b;
+                      });
+    for (const std::size_t index : std::span(order).first(count)) {
+      text.clear();
+      if constexpr (std::is_floating_point_v<Value>) {
+        fmt::format_to(std::back_inserter(text), "{:f}:{}", static_cast<double>(values[index]),
+                       index);
+      } else {
+        fmt::format_to(std::back_inserter(text), "{}:{}", values[index], index);
+      }
+      if (index < labels.size()) {
+        fmt::format_to(std::back_inserter(text), ":{}", labels[index]);
+      }
+      AppendBytesElement({text.data(), text.size()}, *texts);
+    }
+  }
+  const std::span<const std::byte> view(*texts);
+  return Buffer(std::move(texts), view);
+}
+
+Buffer Largest(DataType type, std::span<const std::byte> data, std::size_t rows,
+               std::size_t classes, std::size_t count, Labels labels) {
+  switch (type) {
+    case DataType::kUint8:
+      return LargestOf<std::uint8_t>(data, rows, classes, count, labels);
+    case DataType::kUint16:
+      return LargestOf<std::uint16_t>(data, rows, classes, count, labels);
+    case DataType::kUint32:
+      return LargestOf<std::uint32_t>(data, rows, classes, count, labels);
+    case DataType::kUint64:
+      return LargestOf<std::uint64_t>(data, rows, classes, count, labels);
+    case DataType::kInt8:
+      return LargestOf<std::int8_t>(data, rows, classes, count, labels);
+    case DataType::kInt16:
+      return LargestOf<std::int16_t>(data, rows, classes, count, labels);
+    case DataType::kInt32:
+      return LargestOf<std::int32_t>(data, rows, classes, count, labels);
+    case DataType::kInt64:
+      return LargestOf<std::int64_t>(data, rows, classes, count, labels);
+    case DataType::kFp16:
+      return LargestOf<Half>(data, rows, classes, count, labels);
+    case DataType::kBf16:
+      return LargestOf<Brain>(data, rows, classes, count, labels);
+    case DataType::kFp32:
+      return LargestOf<float>(data, rows, classes, count, labels);
+    case DataType::kFp64:
+      return LargestOf<double>(data, rows, classes, count, labels);
+    case DataType::kBool:
+    case DataType::kBytes:
+      break;
+  }
+  return Buffer();
+}
+
+}  // namespace
+
+bool IsClassifiable(DataType type) { return type != DataType::kBool && type != DataType::kBytes; }
+
+Result<Tensor> Classify(const ModelSpec& model, const Tensor& output, std::uint32_t count) {
+  const bool batches = model.max_rows > 0;
+  const std::span<const std::int64_t> shape(output.shape);
+  const std::optional<std::int64_t> elements = ElementCount(shape);
+  const std::size_t element_size = ElementSize(output.type);
+  if (!IsClassifiable(output.type) || !elements || (batches && shape.empty()) ||
+      output.data.size() != static_cast<std::size_t>(*elements) * element_size) {
+    return Error(StatusCode::kInternal, "output '{}' of model '{}' cannot be classified: {} {}",
+                 output.name, model.name, ToString(output.type), ToString(output.shape));
+  }
+  const std::int64_t rows = batches ? shape[0] : 1;
+  const std::int64_t classes = batches ? ElementCount(shape.subspan(1)).value_or(0) : *elements;
+  const std::int64_t kept = std::min<std::int64_t>(count, classes);
+  Labels labels;
+  for (const auto& [name, of_output] : model.labels) {
+    if (name == output.name) labels = of_output;
+  }
+  Tensor answer;
+  answer.name = output.name;
+  answer.type = DataType::kBytes;
+  answer.shape = batches ? Shape{rows, kept} : Shape{kept};
+  answer.data = Largest(output.type, output.data.data(), static_cast<std::size_t>(rows),
+                        static_cast<std::size_t>(classes), static_cast<std::size_t>(kept), labels);
+  return answer;
+}
+
+}  // namespace duly
