@@ -41,9 +41,9 @@ enum class GrpcReply : std::uint8_t {
   kFinalEmpty,  // the same without outputs, and says that it is the request's last
 };
 
-// The answer to a request that was served, its outputs placed (PlaceOutputs); the raw contents of
-// those in shared memory are empty, so that the others keep their place. Large tensors are not
-// copied: the buffer shares their memory.
+// The answer to a request that was served (Conclude); the raw contents of outputs in shared memory
+// are empty, so that the others keep their place. Large tensors are not copied: the buffer shares
+// their memory.
 grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
                                  const InferResponse& response);
 // The failure of one request of a stream.

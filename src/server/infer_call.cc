@@ -9,6 +9,30 @@
 #include "server/outcome_codes.h"
 
 namespace duly {
+namespace {
+
+// Writes the outputs that the client wants in shared memory there, and leaves them without data.
+Status PlaceOutputs(const InferReplyFormat& format, InferResponse& response) {
+  for (std::size_t i = 0; i < std::min(format.places.size(), response.outputs.size()); ++i) {
+    if (!format.InSharedMemory(i)) continue;
+    const SharedMemoryPlace& place = format.places[i];
+    Tensor& output = response.outputs[i];
+    Status status;
+    if (output.data.size() > place.bytes) {
+      status = Status(
+          StatusCode::kInvalidArgument,
+          fmt::format("{} bytes: expected at most the shared_memory_byte_size {} in region '{}'",
+                      output.data.size(), place.bytes, place.region->name()));
+    } else {
+      status = place.region->Write(place.offset, output.data.data());
+    }
+    if (!status.ok()) return status.WithContext(fmt::format("output '{}'", output.name));
+    output.data = Buffer();
+  }
+  return Status();
+}
+
+}  // namespace
 
 Status Conclude(const InferReplyFormat& format, InferResponse& response) {
   const ModelSpec& model = format.model->spec;
@@ -42,26 +66,6 @@ std::vector<std::pair<std::string_view, ParameterValue>> ReportOf(const InferRes
   }
   if (report.predicted > Duration(0)) items.emplace_back("predicted_us", micros(report.predicted));
   return items;
-}
-
-Status PlaceOutputs(const InferReplyFormat& format, InferResponse& response) {
-  for (std::size_t i = 0; i < std::min(format.places.size(), response.outputs.size()); ++i) {
-    if (!format.InSharedMemory(i)) continue;
-    const SharedMemoryPlace& place = format.places[i];
-    Tensor& output = response.outputs[i];
-    Status status;
-    if (output.data.size() > place.bytes) {
-      status = Status(
-          StatusCode::kInvalidArgument,
-          fmt::format("{} bytes: expected at most the shared_memory_byte_size {} in region '{}'",
-                      output.data.size(), place.bytes, place.region->name()));
-    } else {
-      status = place.region->Write(place.offset, output.data.data());
-    }
-    if (!status.ok()) return status.WithContext(fmt::format("output '{}'", output.name));
-    output.data = Buffer();
-  }
-  return Status();
 }
 
 }  // namespace duly

@@ -39,17 +39,13 @@ struct InferCall {
   InferReplyFormat format;
 };
 
-// Makes the outputs what the client asked for: classes, and places in shared memory. A failure is
-// what the client is told instead (StatusOf).
+// Makes the outputs what the client asked for: classes instead of values, and in shared memory,
+// without data in the answer. A failure is what the client is told instead: that of StatusOf, or
+// kInvalidArgument when an output does not fit into its memory, or the memory is gone.
 Status Conclude(const InferReplyFormat& format, InferResponse& response);
 
 // What an answer says of itself where the client asked for a report, as parameters in the order in
 // which they are written. Names and texts live as long as the node.
 std::vector<std::pair<std::string_view, ParameterValue>> ReportOf(const InferResponse& response);
-
-// Of an answer to a request that was served: writes the outputs that the client wants in shared
-// memory there, and leaves them without data. kInvalidArgument when one does not fit, or the memory
-// is gone.
-Status PlaceOutputs(const InferReplyFormat& format, InferResponse& response);
 
 }  // namespace duly

@@ -55,7 +55,7 @@ class InferSharedMemory : public ::testing::Test {
   Result<std::string> Echo(std::string_view model, const std::string& request) {
     DULY_ASSIGN_OR_RETURN(const InferCall call, Decode(model, request));
     InferResponse response = FakeNode::Echo(call.request);
-    DULY_RETURN_IF_ERROR(PlaceOutputs(call.format, response));
+    DULY_RETURN_IF_ERROR(Conclude(call.format, response));
     std::string out;
     std::vector<std::span<const std::byte>> binary;
     DULY_RETURN_IF_ERROR(EncodeInferReply(call.format, response, out, binary));
@@ -91,6 +91,19 @@ TEST_F(InferSharedMemory, InputsComeFromARegionAndOutputsGoToOne) {
   EXPECT_EQ(json::parse(*reply)["outputs"],
             json::parse(R"([{"name":"out0","datatype":"FP32","shape":[3]}])"));
   EXPECT_THAT(object_.Get<float>(kRegionBytes + 8, 3), ElementsAre(1, 2.5, -3));
+}
+
+TEST_F(InferSharedMemory, ClassesGoToARegionLikeAnyOutput) {
+  object_.Put<float>(40, std::array<float, 3>{1, 2.5, -3});
+  const Result<std::string> reply =
+      Echo("copy", Request("FP32", "[3]", Place("r", 12, 40),
+                           R"("classification":1,)" + Place("upper", 100, 8)));
+  ASSERT_TRUE(reply) << reply.error().ToString();
+  EXPECT_EQ(json::parse(*reply)["outputs"],
+            json::parse(R"([{"name":"out0","datatype":"BYTES","shape":[1]}])"));
+  EXPECT_THAT(object_.Get<std::uint32_t>(kRegionBytes + 8, 1), ElementsAre(10));
+  const std::vector<char> text = object_.Get<char>(kRegionBytes + 12, 10);
+  EXPECT_EQ(std::string(text.begin(), text.end()), "2.500000:1");
 }
 
 TEST_F(InferSharedMemory, AnInputKeepsItsValueWhateverTheClientDoesThen) {
@@ -225,7 +238,7 @@ TEST_F(InferSharedMemory, AnswersReachTheirPlaceThoughItWasUnregistered) {
   ASSERT_TRUE(call);
   registry_.UnregisterAll();
   InferResponse response = FakeNode::Echo(call->request);
-  ASSERT_TRUE(PlaceOutputs(call->format, response).ok());
+  ASSERT_TRUE(Conclude(call->format, response).ok());
   EXPECT_THAT(object_.Get<float>(8, 2), ElementsAre(1, 2));
 }
 
