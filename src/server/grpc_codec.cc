@@ -47,6 +47,12 @@ ParameterValue ValueOf(const InferParameter& parameter) {
 
 // Of an input or output.
 template <typename Tensor>
+bool IsInSharedMemory(const Tensor& tensor) {
+  return std::ranges::any_of(tensor.parameters(), [](const auto& parameter) {
+    return parameter.first.starts_with("shared_memory_");
+  });
+}
+template <typename Tensor>
 Result<SharedMemoryParameters> SharedMemoryOf(std::string_view kind, const Tensor& tensor) {
   SharedMemoryParameters place;
   for (const auto& [name, value] : tensor.parameters()) {
@@ -203,14 +209,8 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
   for (const auto& [name, value] : said.parameters()) {
     DULY_RETURN_IF_ERROR(builder.SetParameter(name, ValueOf(value)));
   }
-  std::vector<SharedMemoryParameters> places;
-  places.reserve(static_cast<std::size_t>(said.inputs_size()));
-  int in_message = 0;
-  for (const auto& input : said.inputs()) {
-    DULY_ASSIGN_OR_RETURN(const SharedMemoryParameters& place, SharedMemoryOf("input", input));
-    if (!place.given()) ++in_message;
-    places.push_back(place);
-  }
+  const auto in_message = static_cast<int>(std::ranges::count_if(
+      said.inputs(), [](const auto& input) { return !IsInSharedMemory(input); }));
   const bool raw = said.raw_input_contents_size() > 0;
   if (raw && said.raw_input_contents_size() != in_message) {
     return Error(StatusCode::kInvalidArgument,
@@ -219,12 +219,12 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
                  in_message < said.inputs_size() ? " that are not in shared memory" : "");
   }
   int next_raw = 0;
-  for (int i = 0; i < said.inputs_size(); ++i) {
-    const ModelInferRequest::InferInputTensor& input = said.inputs(i);
+  for (const ModelInferRequest::InferInputTensor& input : said.inputs()) {
     DULY_ASSIGN_OR_RETURN(const InferRequestBuilder::Input slot,
                           builder.AddInput(input.name(), input.datatype(),
                                            Shape(input.shape().begin(), input.shape().end())));
-    if (const SharedMemoryParameters& place = places[static_cast<std::size_t>(i)]; place.given()) {
+    if (IsInSharedMemory(input)) {
+      DULY_ASSIGN_OR_RETURN(const SharedMemoryParameters place, SharedMemoryOf("input", input));
       if (input.has_contents()) {
         return Error(StatusCode::kInvalidArgument,
                      "input '{}' has both contents and shared memory region '{}'", input.name(),
@@ -248,8 +248,10 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
   InferCall call;
   for (const auto& output : said.outputs()) {
     DULY_ASSIGN_OR_RETURN(const std::uint32_t place, builder.AddOutput(output.name()));
-    DULY_ASSIGN_OR_RETURN(const SharedMemoryParameters shared, SharedMemoryOf("output", output));
-    if (shared.given()) DULY_RETURN_IF_ERROR(builder.PlaceOutput(shared));
+    if (IsInSharedMemory(output)) {
+      DULY_ASSIGN_OR_RETURN(const SharedMemoryParameters shared, SharedMemoryOf("output", output));
+      DULY_RETURN_IF_ERROR(builder.PlaceOutput(shared));
+    }
     std::uint32_t& classes = call.format.classes.emplace_back(0);
     if (const auto wanted = output.parameters().find("classification");
         wanted != output.parameters().end()) {

@@ -9,10 +9,9 @@
 // nothing. So what was checked (lengths of BYTES elements, values of BOOL ones) is also what runs,
 // and an object that its client has removed serves until it is unregistered.
 //
-// What 602 112 bytes cost, in CPU time: pread 45 us, pwrite 55 us; process_vm_readv and
-// process_vm_writev on a mapping of the process itself 60 us each, and containers forbid them;
-// memcpy behind a handler of SIGBUS 17 us, with a handler for the whole process and a jump out of
-// it.
+// What 602 112 bytes cost in CPU time (shared_memory_bench): pread 44 us, pwrite 58 us;
+// process_vm_readv and process_vm_writev on a mapping of the process itself 62 and 64 us, and some
+// containers forbid them; memcpy 19 us, but it needs a handler of SIGBUS for the whole process.
 #pragma once
 
 #include <cstddef>
