@@ -217,14 +217,15 @@ Status WriteHash(EventLogReader& reader, const Flags& flags, std::ostream& out, 
 // The filters of print and csv.
 class Filter {
  public:
-  Filter(const Flags& flags, const EventLogHeader& header) : flags_(flags), start_(header.start) {
-    if (!flags.application) return;
-    for (ApplicationIndex a = 0; a < header.config.applications.size(); ++a) {
-      if (header.config.applications[a].name == *flags.application) application_ = a;
-    }
+  Filter(const Flags& flags, const EventLogReader& reader)
+      : flags_(flags), start_(reader.header().start), config_(reader.config()) {}
+  // Whether there is an application of the name that was asked for, once the log was read.
+  bool known() const {
+    return !flags_.application ||
+           std::ranges::any_of(config_.applications, [&](const Application& application) {
+             return application.name == *flags_.application;
+           });
   }
-  // Whether there is an application of the name that was asked for.
-  bool known() const { return !flags_.application || application_ != kNoIndex; }
   bool about_requests() const { return flags_.application || flags_.request || flags_.outcome; }
 
   bool Time(TimePoint time) const {
@@ -233,7 +234,9 @@ class Filter {
   }
   bool Request(const RequestId& id, ApplicationIndex application) const {
     return (!flags_.request || id.sequence == *flags_.request) &&
-           (!flags_.application || application == application_);
+           (!flags_.application ||
+            (application < config_.applications.size() &&
+             config_.applications[application].name == *flags_.application));
   }
   bool Ended(Outcome outcome) const {
     return !flags_.outcome || ToString(outcome) == *flags_.outcome;
@@ -242,11 +245,12 @@ class Filter {
  private:
   const Flags& flags_;
   const TimePoint start_;
-  ApplicationIndex application_ = kNoIndex;
+  const EngineConfig& config_;
 };
 
 Status Print(EventLogReader& reader, const Flags& flags, const Filter& filter, std::ostream& out) {
   const EventLogHeader& header = reader.header();
+  const EngineConfig& config = reader.config();
   std::unordered_map<std::uint64_t, ApplicationIndex> live;  // application by sequence
   const auto application_of = [&](const RequestId& id) {
     const auto found = live.find(id.sequence);
@@ -278,7 +282,7 @@ Status Print(EventLogReader& reader, const Flags& flags, const Filter& filter, s
       const Arrival& arrival = record.event.arrival;
       const ApplicationIndex application =
           arrival.application == kNoIndex
-              ? header.config.generations[arrival.generation].default_application
+              ? config.generations[arrival.generation].default_application
               : arrival.application;
       live[effects.arrived.sequence] = application;
       wanted = !flags.outcome && filter.Request(effects.arrived, application);
@@ -286,10 +290,10 @@ Status Print(EventLogReader& reader, const Flags& flags, const Filter& filter, s
       const RequestId& id = record.event.request;
       wanted = !flags.outcome && filter.Request(id, application_of(id));
     }
-    line(wanted, Describe(record.event, effects.arrived, header.config));
+    line(wanted, Describe(record.event, effects.arrived, config));
     for (const Finish& finish : effects.finishes) {
       line(filter.Request(finish.request, finish.application) && filter.Ended(finish.outcome),
-           Describe(finish, header.config));
+           Describe(finish, config));
       live.erase(finish.request.sequence);
     }
     for (const StartBatch& start : effects.starts) {
@@ -298,22 +302,23 @@ Status Print(EventLogReader& reader, const Flags& flags, const Filter& filter, s
                                                  [&](const RequestId& id) {
                                                    return filter.Request(id, application_of(id));
                                                  }),
-           Describe(start, members, header.config));
+           Describe(start, members, config));
     }
   }
 }
 
 Status WriteCsv(EventLogReader& reader, const Filter& filter, std::ostream& out) {
   const EventLogHeader& header = reader.header();
+  const EngineConfig& config = reader.config();
   const auto millis = [](Duration d) { return fmt::format("{:.6f}", ToMillis(d)); };
   const auto write = [&](const LoggedRequest& request) {
     if (!filter.Time(request.arrived) || !filter.Request(request.id, request.application)) return;
     if (request.finish && !filter.Ended(request.finish->outcome)) return;
     const Arrival& arrival = request.arrival;
-    const Generation& generation = header.config.generations[arrival.generation];
+    const Generation& generation = config.generations[arrival.generation];
     fmt::print(out, "{},{:.9f},{},{},{},{},{},{},", request.id.sequence,
                ToSeconds(request.arrived - header.start),
-               QuoteCsv(header.config.applications[request.application].name),
+               QuoteCsv(config.applications[request.application].name),
                QuoteCsv(generation.model), generation.version, arrival.rows,
                arrival.slo < Duration(0) ? "" : millis(arrival.slo),
                arrival.timeout < Duration(0) ? "" : millis(arrival.timeout));
@@ -327,7 +332,7 @@ Status WriteCsv(EventLogReader& reader, const Filter& filter, std::ostream& out)
     fmt::print(out, "{},{},{},{},{},{},{},{},{},{:.9f}\n", ToString(finish.outcome),
                finish.reason == RejectReason::kNone ? "" : ToString(finish.reason),
                named ? QuoteCsv(generation.variants[finish.variant].name) : "",
-               ran ? QuoteCsv(header.config.devices[finish.device].name) : "",
+               ran ? QuoteCsv(config.devices[finish.device].name) : "",
                ran ? fmt::to_string(finish.batch_rows) : "", millis(finish.waiting),
                ran ? millis(finish.service) : "", millis(request.ended - request.arrived),
                finish.predicted == Duration(0) ? "" : millis(finish.predicted),
@@ -335,7 +340,7 @@ Status WriteCsv(EventLogReader& reader, const Filter& filter, std::ostream& out)
   };
   out << "request,arrived_s,application,model,version,rows,slo_ms,timeout_ms,outcome,reason,"
          "variant,device,batch_rows,waiting_ms,service_ms,response_ms,predicted_ms,ended_s\n";
-  LoggedRequests requests(header.config);
+  LoggedRequests requests(config);
   for (;;) {
     const Result<const LogRecord*> record = reader.Next();
     if (!record) return record.error();
@@ -359,16 +364,7 @@ int RunLog(const Flags& flags, std::ostream& out, std::ostream& err) {
     err << reader.error().message() << '\n';
     return kExitUsage;
   }
-  const Filter filter(flags, reader->header());
-  if (!filter.known()) {
-    fmt::print(err, "{}: has no application '{}': expected one of:", flags.file,
-               *flags.application);
-    for (const Application& application : reader->header().config.applications) {
-      fmt::print(err, " {}", application.name);
-    }
-    err << '\n';
-    return kExitUsage;
-  }
+  const Filter filter(flags, *reader);
   Status status;
   if (flags.action == "summary") {
     status = WriteSummary(*reader, flags, out, err);
@@ -378,6 +374,15 @@ int RunLog(const Flags& flags, std::ostream& out, std::ostream& err) {
     status = flags.action == "print" ? Print(*reader, flags, filter, out)
                                      : WriteCsv(*reader, filter, out);
     WriteRemarks(*reader, 0, err, flags.file);
+    if (status.ok() && !filter.known()) {
+      fmt::print(err, "{}: has no application '{}': expected one of:", flags.file,
+                 *flags.application);
+      for (const Application& application : reader->config().applications) {
+        fmt::print(err, " {}", application.name);
+      }
+      err << '\n';
+      return kExitUsage;
+    }
   }
   if (status.ok()) return kExitDone;
   err << status.message() << '\n';

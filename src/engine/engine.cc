@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/load.h"
 
 namespace duly {
 namespace {
@@ -107,27 +108,20 @@ Engine::Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy)
     }
   }
   ask_again_.assign(devices_.size(), kNever);
-  for (const Generation& generation : generations_) {
-    DULY_CHECK(!generation.variants.empty() && generation.variants.size() <= kMaxVariants);
-    DULY_CHECK(generation.default_application < applications_.size());
-    for (const Variant& variant : generation.variants) {
-      for (const Placement& placement : variant.placements) {
-        DULY_CHECK(placement.device < devices_.size() && placement.instances > 0);
-      }
-    }
-  }
   for (const Application& application : applications_) DULY_CHECK(application.weight > 0);
-  std::uint32_t most_members = 1;
-  for (const Generation& generation : generations_) {
-    most_members = std::max(most_members, generation.max_rows);
-  }
-  for (Batch& batch : batches_) batch.members.reserve(most_members);
-  stats_.models.resize(generations_.size());
-  for (std::size_t g = 0; g < generations_.size(); ++g) {
-    stats_.models[g].variant_requests.resize(generations_[g].variants.size());
-  }
   stats_.applications.resize(applications_.size());
+  stats_.models.resize(generations_.size());
+  for (GenerationIndex g = 0; g < generations_.size(); ++g) {
+    DULY_CHECK(CheckGeneration(generations_[g], devices_.size(), applications_.size()).ok());
+    Reserve(g);
+  }
   stats_.devices.resize(devices_.size());
+}
+
+void Engine::Reserve(GenerationIndex index) {
+  const Generation& generation = generations_[index];
+  for (Batch& batch : batches_) batch.members.reserve(std::max(generation.max_rows, 1U));
+  stats_.models[index].variant_requests.resize(generation.variants.size());
 }
 
 View Engine::MakeView(TimePoint now) const {
@@ -162,6 +156,12 @@ void Engine::Handle(TimePoint now, const Event& event, Effects& effects) {
       break;
     case Event::Kind::kDrain:
       draining_ = true;
+      break;
+    case Event::Kind::kLoad:
+      OnLoad(*event.load);
+      break;
+    case Event::Kind::kUnload:
+      OnUnload(event.generation);
       break;
     case Event::Kind::kTimer:
       break;
@@ -316,7 +316,7 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
     EndWaiting(now, request, Outcome::kRejected, RejectReason::kShuttingDown, effects);
     return;
   }
-  if (choice.allowed == 0 || !generation.accepting) {
+  if (choice.allowed == 0) {
     EndWaiting(now, request, Outcome::kRejected, RejectReason::kModelUnavailable, effects);
     return;
   }
@@ -428,6 +428,19 @@ void Engine::OnCancel(TimePoint now, RequestId id, Effects& effects) {
   }
   Dequeue(request);
   EndWaiting(now, request, Outcome::kCancelled, RejectReason::kNone, effects);
+}
+
+void Engine::OnLoad(const GenerationLoad& load) {
+  DULY_CHECK(Apply(load, devices_.size(), generations_, applications_).ok());
+  stats_.applications.resize(applications_.size());
+  stats_.models.resize(generations_.size());
+  stats_.models[load.index] = ModelStats();
+  Reserve(load.index);
+}
+
+void Engine::OnUnload(GenerationIndex index) {
+  DULY_CHECK(ApplyUnload(index, generations_).ok());
+  DULY_CHECK(stats_.models[index].waiting == 0 && stats_.models[index].running == 0);
 }
 
 void Engine::DispatchAll(TimePoint now, Effects& effects) {

@@ -21,7 +21,7 @@ struct EngineDevice {
 };
 
 // What the engine is built from; logged in the event log's header, so that replay can build it
-// again.
+// again. Further generations and their applications come by events.
 struct EngineConfig {
   std::vector<EngineDevice> devices;
   std::vector<Generation> generations;    // placements hold the measured curves
@@ -56,8 +56,7 @@ class Engine {
 
   std::size_t live_requests() const { return live_; }  // waiting or running
   const EngineStats& stats() const { return stats_; }
-  // As it was built; the state of placements and applications is in generations() and
-  // applications().
+  // As it was built; what is there since, and its state, is in generations() and applications().
   const EngineConfig& config() const { return config_; }
   const std::vector<Generation>& generations() const { return generations_; }
   const std::vector<Application>& applications() const { return applications_; }
@@ -96,6 +95,10 @@ class Engine {
   void OnArrival(TimePoint now, const Arrival& arrival, Effects& effects);
   void OnBatchDone(TimePoint now, const BatchDone& done, Effects& effects);
   void OnCancel(TimePoint now, RequestId id, Effects& effects);
+  void OnLoad(const GenerationLoad& load);
+  void OnUnload(GenerationIndex index);
+  // Makes room, so that nothing is allocated later.
+  void Reserve(GenerationIndex index);
   void DropDue(TimePoint now, Effects& effects);
   void DispatchAll(TimePoint now, Effects& effects);
   // Whether the policy started or turned away anything.

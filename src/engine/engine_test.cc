@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "engine/engine_test_util.h"
+#include "engine/load.h"
 #include "engine/virtual_driver.h"
 #include "policy/registry.h"
 
@@ -19,6 +20,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 // A policy made of two functions. Left alone it accepts everything and runs the first queue's head
@@ -319,13 +321,69 @@ TEST(Engine, DrainRefusesNewRequestsAndServesTheOthers) {
   EXPECT_EQ(driver[2].finish.reason, RejectReason::kShuttingDown);
 }
 
-TEST(Engine, AGenerationThatDrainsTakesNothing) {
+TEST(Engine, ServesWhatIsLoadedLaterAndNotWhatIsUnloaded) {
   NodeBuilder node;
-  node[node.Model("m", {{1, 10}})].accepting = false;
-  VirtualDriver driver = Drive(node, Simple());
-  driver.ArriveAt(At(milliseconds(0)), Of(0));
+  node.Model("m", {{1, 10}});
+  NodeBuilder other;
+  other.Model("new", {{1, 20}}, 4);
+  GenerationLoad load;
+  load.index = 1;
+  load.generation = other[0];
+  load.generation.default_application = 1;
+  load.applications.push_back(other.application(0));
+  VirtualDriver driver(node.config(), Simple(),
+                       [](const StartBatch&) { return milliseconds(15); });
+  driver.LoadAt(At(milliseconds(1)), load);
+  driver.ArriveAt(At(milliseconds(2)), Of(1));
+  driver.UnloadAt(At(milliseconds(20)), 0);
+  driver.ArriveAt(At(milliseconds(21)), Of(0));
+  load.index = 0;
+  load.applications.clear();
+  driver.LoadAt(At(milliseconds(22)), load);
+  driver.ArriveAt(At(milliseconds(23)), Of(0));
   driver.Run();
-  EXPECT_EQ(driver[0].finish.reason, RejectReason::kModelUnavailable);
+  EXPECT_THAT(driver.violations(), IsEmpty());
+  EXPECT_THAT(OutcomesOf(driver),
+              ElementsAre(Outcome::kOnTime, Outcome::kRejected, Outcome::kOnTime));
+  EXPECT_EQ(driver[1].finish.reason, RejectReason::kModelUnavailable);
+  EXPECT_EQ(driver[0].finish.application, 1U);
+  // The statistics of an index begin anew with what is loaded there.
+  EXPECT_EQ(driver.engine().stats().models[0].success.count(), 1U);
+  EXPECT_EQ(driver.engine().stats().models[0].reject_reasons.at(
+                static_cast<std::size_t>(RejectReason::kModelUnavailable)),
+            0U);
+}
+
+TEST(Engine, RefusesLoadsThatMakeNoSense) {
+  NodeBuilder node;
+  node.Model("m", {{1, 10}});
+  std::vector<Generation> generations = node.config().generations;
+  std::vector<Application> applications = node.config().applications;
+  GenerationLoad load;
+  load.generation = generations[0];
+  const auto fails = [&](const GenerationLoad& wrong, const std::string& why) {
+    EXPECT_THAT(std::string(Apply(wrong, 1, generations, applications).message()), HasSubstr(why));
+    EXPECT_EQ(generations.size(), 1U);
+  };
+  fails(load, "model 0 is loaded, which is there already");
+  load.index = 2;
+  fails(load, "model 2 is loaded: there are 1");
+  load.index = 1;
+  load.generation.default_application = 1;
+  fails(load, "names application 1 of 1");
+  load.generation.default_application = 0;
+  load.generation.variants[0].placements[0].device = 1;
+  fails(load, "names device 1 of 1");
+  load.generation.variants.clear();
+  fails(load, "has 0 variants");
+  load.generation = generations[0];
+  load.applications.resize(1);
+  load.applications[0].weight = 0;
+  fails(load, "has weight 0");
+
+  EXPECT_FALSE(ApplyUnload(1, generations).ok());
+  EXPECT_TRUE(ApplyUnload(0, generations).ok());
+  EXPECT_FALSE(ApplyUnload(0, generations).ok());
 }
 
 TEST(Engine, BoundsWhatWaits) {
@@ -954,6 +1012,14 @@ TEST(EngineInvariantDeathTest, DriversThatContradictThemselves) {
   EXPECT_DEATH(handle(At(milliseconds(1)), event), "application_index < applications_.size");
 }
 
+TEST(EngineInvariantDeathTest, UnloadingWhatIsInUse) {
+  NodeBuilder node = OneModel();
+  VirtualDriver driver = Drive(node, Simple());
+  driver.ArriveAt(At(milliseconds(0)), Of(0));
+  driver.UnloadAt(At(milliseconds(1)), 0);
+  EXPECT_DEATH(driver.Run(), "running == 0");
+}
+
 TEST(EngineInvariantDeathTest, ConfigurationsThatMakeNoSense) {
   NodeBuilder node = OneModel();
   EngineConfig config = node.config();
@@ -964,7 +1030,7 @@ TEST(EngineInvariantDeathTest, ConfigurationsThatMakeNoSense) {
   EXPECT_DEATH(Engine(config, Simple()), "config_.devices.empty");
   config = node.config();
   config.generations[0].variants[0].placements[0].device = 1;
-  EXPECT_DEATH(Engine(config, Simple()), "placement.device < devices_.size");
+  EXPECT_DEATH(Engine(config, Simple()), "CheckGeneration");
   config = node.config();
   config.applications[0].weight = 0;
   EXPECT_DEATH(Engine(config, Simple()), "application.weight > 0");

@@ -42,6 +42,14 @@ struct BatchDone {
   friend bool operator==(const BatchDone&, const BatchDone&) = default;
 };
 
+// A generation that is ready to run.
+struct GenerationLoad {
+  // The next one, or that of one that was unloaded.
+  GenerationIndex index = 0;
+  Generation generation;
+  std::vector<Application> applications;  // new ones, behind those that there are
+};
+
 struct Event {
   enum class Kind : std::uint8_t {
     kArrival,
@@ -49,11 +57,15 @@ struct Event {
     kTimer,   // the time that Engine::NextTimer() gave has come
     kCancel,  // the client of `request` went away
     kDrain,   // no more arrivals are accepted
+    kLoad,
+    kUnload,  // nothing of `generation` waits or runs, and nothing will arrive for it
   };
   Kind kind = Kind::kTimer;
-  Arrival arrival;    // kArrival
-  BatchDone done;     // kBatchDone
-  RequestId request;  // kCancel
+  Arrival arrival;                        // kArrival
+  BatchDone done;                         // kBatchDone
+  RequestId request;                      // kCancel
+  const GenerationLoad* load = nullptr;   // kLoad; the caller's
+  GenerationIndex generation = kNoIndex;  // kUnload
   friend bool operator==(const Event&, const Event&) = default;
 };
 

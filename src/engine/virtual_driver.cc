@@ -37,6 +37,20 @@ void VirtualDriver::DrainAt(TimePoint when) {
   Push(when, event, 0);
 }
 
+void VirtualDriver::LoadAt(TimePoint when, GenerationLoad load) {
+  Event event;
+  event.kind = Event::Kind::kLoad;
+  event.load = &loads_.emplace_back(std::move(load));
+  Push(when, event, 0);
+}
+
+void VirtualDriver::UnloadAt(TimePoint when, GenerationIndex generation) {
+  Event event;
+  event.kind = Event::Kind::kUnload;
+  event.generation = generation;
+  Push(when, event, 0);
+}
+
 void VirtualDriver::Run(TimePoint until) {
   for (;;) {
     const TimePoint timer = engine_.NextTimer();

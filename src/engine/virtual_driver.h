@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <queue>
@@ -29,6 +30,8 @@ class VirtualDriver {
   std::size_t ArriveAt(TimePoint when, const Arrival& arrival);
   void CancelAt(TimePoint when, std::size_t request);
   void DrainAt(TimePoint when);
+  void LoadAt(TimePoint when, GenerationLoad load);
+  void UnloadAt(TimePoint when, GenerationIndex generation);
   // Which batches fail; none without it.
   void FailIf(Failure failure) { failure_ = std::move(failure); }
 
@@ -80,6 +83,7 @@ class VirtualDriver {
   Failure failure_;
   std::priority_queue<Happening, std::vector<Happening>, std::greater<>> heap_;
   std::uint64_t pushed_ = 0;
+  std::deque<GenerationLoad> loads_;  // stable addresses
   Effects effects_;
   std::vector<Record> records_;
   std::vector<std::size_t> by_index_;  // engine's index -> record

@@ -20,6 +20,8 @@ enum Tag : std::uint8_t {
   kTimer,
   kCancel,
   kDrain,
+  kLoad,
+  kUnload,
   kGap,
   kEnd,
   kFinish,   // of the event before it
@@ -69,6 +71,18 @@ struct CancelRecord {
 struct PlainRecord {  // kTimer, kDrain
   std::uint8_t tag;
   std::int64_t time;
+};
+
+struct LoadRecord {  // the load as JSON follows (log_header.h)
+  std::uint8_t tag;
+  std::int64_t time;
+  std::uint32_t json_bytes;
+};
+
+struct UnloadRecord {
+  std::uint8_t tag;
+  std::int64_t time;
+  std::uint32_t generation;
 };
 
 struct GapRecord {

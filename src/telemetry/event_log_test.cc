@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <limits>
 
@@ -232,7 +233,6 @@ TEST(EventLogHeader, ComesBackExactly) {
   header.config.applications[1].weight = 5e-324;
   header.config.applications[2].weight = std::numeric_limits<double>::max();
   header.config.applications[1].slo = Duration::max();
-  header.config.generations[1].accepting = false;
   const Result<EventLogHeader> read = ParseEventLogHeader(ToJson(header));
   ASSERT_TRUE(read.has_value()) << read.error().message();
   EXPECT_EQ(ToJson(*read), ToJson(header));
@@ -254,7 +254,6 @@ TEST(EventLogHeader, ComesBackExactly) {
     const Generation& generation = a.generations[g];
     EXPECT_EQ(generation.slo, b.generations[g].slo);
     EXPECT_EQ(generation.timeout, b.generations[g].timeout);
-    EXPECT_EQ(generation.accepting, b.generations[g].accepting);
     EXPECT_EQ(generation.batching.has_value(), b.generations[g].batching.has_value());
     ASSERT_EQ(generation.variants.size(), b.generations[g].variants.size());
     for (std::size_t v = 0; v < generation.variants.size(); ++v) {
@@ -375,13 +374,50 @@ TEST(EventLogReader, MissesRemovedAndRepeatedBlocks) {
   EXPECT_THAT(ReadAll(log + "x").status.message(), HasSubstr("behind the end record"));
 }
 
+TEST(EventLogReader, FollowsLoadsAndUnloads) {
+  const std::vector<LogRecord> records = ScriptedRecords({.requests = 50});
+  Result<EventLogReader> reader = ReadLog(EncodeLog(TestHeader(), records));
+  ASSERT_TRUE(reader);
+  const std::size_t before = TestHeader().config.generations.size();
+  std::size_t most = 0;
+  for (;;) {
+    const Result<const LogRecord*> record = reader->Next();
+    ASSERT_TRUE(record) << record.error().message();
+    if (*record == nullptr) break;
+    most = std::max(most, reader->config().generations.size());
+  }
+  EXPECT_EQ(most, before + 1);
+  EXPECT_EQ(reader->config().generations.back().model, "latecomer");
+  EXPECT_TRUE(reader->config().generations.back().variants.empty());
+  EXPECT_EQ(reader->config().applications.back().name, "latecomer");
+}
+
+TEST(EventLogReader, RefusesLoadsThatMakeNoSense) {
+  const auto status_of = [](const std::function<void(GenerationLoad&)>& change) {
+    std::vector<LogRecord> records = ScriptedRecords({.requests = 50});
+    const auto load = std::ranges::find_if(
+        records, [](const LogRecord& record) { return record.load != nullptr; });
+    GenerationLoad changed = *load->load;
+    change(changed);
+    load->load = std::make_shared<const GenerationLoad>(changed);
+    load->event.load = load->load.get();
+    return std::string(ReadAll(EncodeLog(TestHeader(), records)).status.message());
+  };
+  EXPECT_THAT(status_of([](GenerationLoad& load) { load.index = 9; }),
+              HasSubstr("model 9 is loaded: there are 3"));
+  EXPECT_THAT(status_of([](GenerationLoad& load) { load.index = 0; }),
+              HasSubstr("model 0 is loaded, which is there already"));
+  EXPECT_THAT(status_of([](GenerationLoad& load) { load.generation.default_variant = 40; }),
+              HasSubstr("has no variant 40"));
+}
+
 TEST(EventLogReader, SaysWhatIsNotAnEventLog) {
   EXPECT_THAT(ReadAll("").status.message(), HasSubstr("is not an event log"));
   EXPECT_THAT(ReadAll("{\"tool\":\"load\"}").status.message(), HasSubstr("is not an event log"));
   std::string older = EncodeLog(TestHeader(), {});
   older[8] = 1;
   EXPECT_THAT(ReadAll(older).status.message(),
-              HasSubstr("test.log: has format version 1: expected 2"));
+              HasSubstr("test.log: has format version 1: expected 3"));
   EXPECT_THAT(EventLogReader::Open("/nowhere/run.log").error().message(),
               HasSubstr("No such file"));
   EXPECT_THAT(EventLogReader::Open("/").error().message(), HasSubstr("cannot be read"));

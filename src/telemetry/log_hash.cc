@@ -50,6 +50,12 @@ void Add(Hasher& hasher, const Event& event) {
     case Event::Kind::kCancel:
       hasher.Add(event.request);
       break;
+    case Event::Kind::kLoad:
+      hasher.Add(StableHash(ToJson(*event.load)));
+      break;
+    case Event::Kind::kUnload:
+      hasher.Add(std::uint64_t{event.generation});
+      break;
     case Event::Kind::kTimer:
     case Event::Kind::kDrain:
       break;

@@ -3,10 +3,10 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 #include <utility>
 #include <vector>
 
+#include "engine/load.h"
 #include "model/model_spec.h"
 #include "model/outcome.h"
 
@@ -91,7 +91,6 @@ Json ToJson(const Generation& generation) {
                {"max_rows", generation.max_rows},
                {"default_variant", generation.default_variant},
                {"default_application", generation.default_application},
-               {"accepting", generation.accepting},
                {"variants", std::move(variants)}};
   if (generation.batching) json["dynamic_batching"] = ToJson(*generation.batching);
   PutDuration(json, "slo_ns", generation.slo);
@@ -106,7 +105,6 @@ Result<Generation> GenerationFrom(const Json& json) {
   generation.max_rows = json.at("max_rows").get<std::uint32_t>();
   generation.default_variant = json.at("default_variant").get<std::uint32_t>();
   generation.default_application = json.at("default_application").get<ApplicationIndex>();
-  generation.accepting = json.at("accepting").get<bool>();
   for (const Json& entry : json.at("variants")) {
     DULY_ASSIGN_OR_RETURN(Variant variant, VariantFrom(entry));
     generation.variants.push_back(std::move(variant));
@@ -129,6 +127,13 @@ Json ToJson(const Application& application) {
   return json;
 }
 
+template <typename Element>
+Json ListOf(const std::vector<Element>& elements) {
+  Json list = Json::array();
+  for (const Element& element : elements) list.push_back(ToJson(element));
+  return list;
+}
+
 Result<Application> ApplicationFrom(const Json& json) {
   Application application;
   application.name = json.at("name").get<std::string>();
@@ -147,6 +152,20 @@ Result<Application> ApplicationFrom(const Json& json) {
                on_miss);
 }
 
+Result<std::vector<Application>> ApplicationsFrom(const Json& json) {
+  std::vector<Application> applications;
+  for (const Json& entry : json) {
+    DULY_ASSIGN_OR_RETURN(Application application, ApplicationFrom(entry));
+    applications.push_back(std::move(application));
+  }
+  return applications;
+}
+
+std::string Dump(const Json& json) {
+  // A name that is not UTF-8 must not stop the recording.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 Status Check(const EngineConfig& config) {
   const auto fault = [](auto format, const auto&... values) {
     return Status(StatusCode::kInvalidArgument, fmt::format(fmt::runtime(format), values...));
@@ -157,33 +176,12 @@ Status Check(const EngineConfig& config) {
       return fault("device '{}' has {} slots", device.name, device.slots);
     }
   }
+  Status status;
   for (const Generation& generation : config.generations) {
-    const std::size_t variants = generation.variants.size();
-    if (variants == 0 || variants > kMaxVariants) {
-      return fault("model '{}' has {} variants", generation.model, variants);
-    }
-    if (generation.default_variant >= variants) {
-      return fault("model '{}' has no variant {}", generation.model, generation.default_variant);
-    }
-    if (generation.default_application >= config.applications.size()) {
-      return fault("model '{}' names application {} of {}", generation.model,
-                   generation.default_application, config.applications.size());
-    }
-    for (const Variant& variant : generation.variants) {
-      std::set<DeviceIndex> devices;
-      for (const Placement& placement : variant.placements) {
-        if (placement.device >= config.devices.size()) {
-          return fault("variant '{}' of model '{}' names device {} of {}", variant.name,
-                       generation.model, placement.device, config.devices.size());
-        }
-        if (!devices.insert(placement.device).second || placement.instances == 0) {
-          return fault("variant '{}' of model '{}' is on device {} twice or not at all",
-                       variant.name, generation.model, placement.device);
-        }
-      }
-    }
+    if (!status.ok()) break;
+    status = CheckGeneration(generation, config.devices.size(), config.applications.size());
   }
-  return Status();
+  return status;
 }
 
 Result<EventLogHeader> HeaderFrom(const Json& json) {
@@ -206,10 +204,7 @@ Result<EventLogHeader> HeaderFrom(const Json& json) {
     DULY_ASSIGN_OR_RETURN(Generation generation, GenerationFrom(entry));
     header.config.generations.push_back(std::move(generation));
   }
-  for (const Json& entry : json.at("applications")) {
-    DULY_ASSIGN_OR_RETURN(Application application, ApplicationFrom(entry));
-    header.config.applications.push_back(std::move(application));
-  }
+  DULY_ASSIGN_OR_RETURN(header.config.applications, ApplicationsFrom(json.at("applications")));
   DULY_RETURN_IF_ERROR(Check(header.config));
   return header;
 }
@@ -221,14 +216,6 @@ std::string ToJson(const EventLogHeader& header) {
   for (const EngineDevice& device : header.config.devices) {
     devices.push_back({{"name", device.name}, {"slots", device.slots}});
   }
-  Json generations = Json::array();
-  for (const Generation& generation : header.config.generations) {
-    generations.push_back(ToJson(generation));
-  }
-  Json applications = Json::array();
-  for (const Application& application : header.config.applications) {
-    applications.push_back(ToJson(application));
-  }
   const Json json = {{"duly", header.build},
                      {"started", header.started},
                      {"start_ns", ToNanos(header.start)},
@@ -238,10 +225,28 @@ std::string ToJson(const EventLogHeader& header) {
                      {"policy_options", Json(header.policy_options)},
                      {"max_waiting", header.config.max_waiting},
                      {"devices", std::move(devices)},
-                     {"generations", std::move(generations)},
-                     {"applications", std::move(applications)}};
-  // A name that is not UTF-8 must not stop the recording.
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+                     {"generations", ListOf(header.config.generations)},
+                     {"applications", ListOf(header.config.applications)}};
+  return Dump(json);
+}
+
+std::string ToJson(const GenerationLoad& load) {
+  return Dump({{"index", load.index},
+               {"generation", ToJson(load.generation)},
+               {"applications", ListOf(load.applications)}});
+}
+
+Result<GenerationLoad> ParseGenerationLoad(std::string_view text) {
+  try {
+    const Json json = Json::parse(text);
+    GenerationLoad load;
+    load.index = json.at("index").get<GenerationIndex>();
+    DULY_ASSIGN_OR_RETURN(load.generation, GenerationFrom(json.at("generation")));
+    DULY_ASSIGN_OR_RETURN(load.applications, ApplicationsFrom(json.at("applications")));
+    return load;
+  } catch (const Json::exception& error) {
+    return Error(StatusCode::kInvalidArgument, "{}", error.what());
+  }
 }
 
 Result<EventLogHeader> ParseEventLogHeader(std::string_view json) {

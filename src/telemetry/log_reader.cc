@@ -11,6 +11,7 @@
 #include <limits>
 #include <utility>
 
+#include "engine/load.h"
 #include "telemetry/crc32c.h"
 #include "telemetry/event_log_records.h"
 
@@ -56,6 +57,15 @@ class EventLogReader::Cursor {
     std::memcpy(&value, bytes_.data(), sizeof(T));
     bytes_ = bytes_.subspan(sizeof(T));
     return value;
+  }
+  std::string_view TakeText(std::size_t size) {
+    if (bytes_.size() < size) {
+      Fail();
+      return {};
+    }
+    const std::string_view text(reinterpret_cast<const char*>(bytes_.data()), size);
+    bytes_ = bytes_.subspan(size);
+    return text;
   }
   void Fail() {
     ok_ = false;
@@ -231,6 +241,7 @@ Status EventLogReader::ReadHeader() {
       ParseEventLogHeader({reinterpret_cast<const char*>(json.data()), json.size()});
   if (!header) return header.error().WithContext(name_ + ": header");
   header_ = std::move(*header);
+  config_ = header_.config;
   offset_ = prelude.size() + length;
   return Status();
 }
@@ -332,6 +343,7 @@ Status EventLogReader::ReadEvent(Cursor& cursor) {
   record_.kind = LogRecord::Kind::kEvent;
   record_.number = ++number_;
   record_.event = Event();
+  record_.load.reset();
   record_.effects.Clear();
   Event& event = record_.event;
   Effects& effects = record_.effects;
@@ -358,6 +370,24 @@ Status EventLogReader::ReadEvent(Cursor& cursor) {
       event.kind = Event::Kind::kDrain;
       time = cursor.Take<PlainRecord>().time;
       break;
+    case kLoad: {
+      event.kind = Event::Kind::kLoad;
+      const auto record = cursor.Take<LoadRecord>();
+      time = record.time;
+      Result<GenerationLoad> load = ParseGenerationLoad(cursor.TakeText(record.json_bytes));
+      if (!cursor.ok()) break;
+      if (!load) return Fault(load.error().message());
+      record_.load = std::make_shared<const GenerationLoad>(std::move(*load));
+      event.load = record_.load.get();
+      break;
+    }
+    case kUnload: {
+      event.kind = Event::Kind::kUnload;
+      const auto record = cursor.Take<UnloadRecord>();
+      time = record.time;
+      event.generation = record.generation;
+      break;
+    }
     default:
       return Fault("there is no event of this kind");
   }
@@ -372,14 +402,26 @@ Status EventLogReader::ReadEvent(Cursor& cursor) {
   }
   record_.time = FromNanos(time);
   ++recorded_;
-  return CheckIndices();
+  const Status changed = ApplyChange();
+  return changed.ok() ? CheckIndices() : changed;
+}
+
+Status EventLogReader::ApplyChange() {
+  const Event& event = record_.event;
+  Status status;
+  if (event.kind == Event::Kind::kLoad) {
+    status = Apply(*event.load, config_.devices.size(), config_.generations, config_.applications);
+  } else if (event.kind == Event::Kind::kUnload) {
+    status = ApplyUnload(event.generation, config_.generations);
+  }
+  return status.ok() ? status : Fault(status.message());
 }
 
 Status EventLogReader::CheckIndices() const {
-  const EngineConfig& config = header_.config;
+  const EngineConfig& config = config_;
   const auto beyond = [this](std::string_view what, std::size_t index, std::size_t count) {
     return index < count ? Status()
-                         : Fault(fmt::format("names {} {}: the header has {}", what, index, count));
+                         : Fault(fmt::format("names {} {}: there are {}", what, index, count));
   };
   Status status;
   const auto check = [&](std::string_view what, std::size_t index, std::size_t count) {

@@ -24,6 +24,7 @@ struct LogRecord {
   std::uint64_t number = 0;  // of the event
   TimePoint time{};          // kEvent
   Event event;               // kEvent
+  std::shared_ptr<const GenerationLoad> load;  // what event.load refers to
   Effects effects;           // kEvent
   std::uint64_t recorded = 0;
   std::uint64_t lost = 0;
@@ -38,8 +39,8 @@ struct LogCut {
 // Reads an event log from front to back, a block at a time.
 //
 // Whatever the file holds, reading ends with records, the end or an error that names the place. All
-// indices of devices, generations, applications and variants in a record are within the header's
-// configuration (or kNoIndex where there may be none), and times do not go back.
+// indices of devices, generations, applications and variants in a record are within config() (or
+// kNoIndex where there may be none), and times do not go back.
 class EventLogReader {
  public:
   static Result<EventLogReader> Open(const std::string& file);
@@ -50,6 +51,9 @@ class EventLogReader {
   EventLogReader& operator=(EventLogReader&&) noexcept;
 
   const EventLogHeader& header() const { return header_; }
+
+  // The header's, with what was loaded and unloaded since, up to the record that Next() gave last.
+  const EngineConfig& config() const { return config_; }
 
   // The next record, valid until the next call; nullptr behind the last one. An error is final.
   Result<const LogRecord*> Next();
@@ -70,12 +74,15 @@ class EventLogReader {
   Status ReadGap(Cursor& cursor);
   Status ReadEnd(Cursor& cursor);
   Status ReadEvent(Cursor& cursor);
+  // The load or unload of record_.
+  Status ApplyChange();
   Status CheckIndices() const;
   Status Fault(std::string_view what) const;
 
   std::unique_ptr<std::istream> stream_;
   std::string name_;
   EventLogHeader header_;
+  EngineConfig config_;
   std::uint64_t size_ = 0;    // of the file
   std::uint64_t offset_ = 0;  // of the first byte not read yet
 

@@ -60,19 +60,21 @@ Duration Latencies::Percentile(double p) const {
 }
 
 Result<LogSummary> Summarize(EventLogReader& reader) {
-  const EngineConfig& config = reader.header().config;
+  const EngineConfig& config = reader.config();
   LogSummary summary;
-  std::vector<ApplicationSummary> applications(config.applications.size());
-  for (std::size_t a = 0; a < applications.size(); ++a) {
-    applications[a].name = config.applications[a].name;
-    applications[a].slo = config.applications[a].slo;
-  }
+  std::vector<ApplicationSummary> applications;
   for (const EngineDevice& device : config.devices) {
     summary.devices.push_back({.name = device.name, .slots = device.slots});
   }
   summary.total.name = "total";
 
   const auto count = [&](const LoggedRequest& request) {
+    while (applications.size() < config.applications.size()) {
+      const Application& next = config.applications[applications.size()];
+      ApplicationSummary& summary_of_next = applications.emplace_back();
+      summary_of_next.name = next.name;
+      summary_of_next.slo = next.slo;
+    }
     Count(request, config, applications[request.application]);
     Count(request, config, summary.total);
   };

@@ -49,11 +49,24 @@ class Script {
         options_(options),
         observer_(observer),
         random_(options.seed, "script"),
-        now_(header.start) {}
+        now_(header.start) {
+    load_.index = static_cast<GenerationIndex>(header.config.generations.size());
+    load_.generation = header.config.generations.front();
+    load_.generation.model = "latecomer";
+    load_.generation.default_application =
+        static_cast<ApplicationIndex>(header.config.applications.size());
+    load_.applications.resize(1);
+    load_.applications.front().name = "latecomer";
+  }
 
   void Run() {
     std::uint32_t arrivals = 0;
     Push(now_ + milliseconds(1), RandomArrival());
+    // A model comes, and at the end of the run it goes.
+    Event load;
+    load.kind = Event::Kind::kLoad;
+    load.load = &load_;
+    Push(now_ + milliseconds(2), load);
     while (!pending_.empty() || engine_.NextTimer() != kNever) {
       // Late, as live ones are.
       const TimePoint due = SaturatingAdd(engine_.NextTimer(), timer_lateness_);
@@ -81,6 +94,10 @@ class Script {
       }
     }
     DULY_CHECK(engine_.live_requests() == 0);
+    Event unload;
+    unload.kind = Event::Kind::kUnload;
+    unload.generation = load_.index;
+    Handle(now_, unload);
   }
 
  private:
@@ -90,11 +107,11 @@ class Script {
     Event event;
     event.kind = Event::Kind::kArrival;
     Arrival& arrival = event.arrival;
-    const EngineConfig& config = engine_.config();
-    arrival.generation = static_cast<GenerationIndex>(random_.Below(config.generations.size()));
+    const std::vector<Generation>& generations = engine_.generations();
+    arrival.generation = static_cast<GenerationIndex>(random_.Below(generations.size()));
     if (random_.Below(4) == 0) arrival.application = 3;
     arrival.shape = random_.Below(2) == 0 ? 0x9E3779B97F4A7C15ULL : 7;
-    if (config.generations[arrival.generation].max_rows >= 4 && random_.Below(3) == 0) {
+    if (generations[arrival.generation].max_rows >= 4 && random_.Below(3) == 0) {
       arrival.rows = 1 + static_cast<std::uint32_t>(random_.Below(3));
     }
     if (random_.Below(8) == 0) arrival.variants = 1;
@@ -122,9 +139,8 @@ class Script {
     observer_.OnEvent(now_, event, effects_);
     for (const StartBatch& start : effects_.starts) {
       // Around the curve, not around the prediction, which follows what it is shown.
-      const Variant& variant =
-          engine_.config().generations[start.generation].variants[start.variant];
-      const Duration mean = variant.On(start.device)->service.Mean(start.rows);
+      const Variant& variant = engine_.generations()[start.generation].variants[start.variant];
+      const Duration mean = variant.On(start.device)->service.curve().Mean(start.rows);
       const double service_ns = random_.Lognormal(static_cast<double>(mean.count()), 0.3);
       const Duration service(static_cast<std::int64_t>(service_ns));
       Event done;
@@ -146,6 +162,7 @@ class Script {
   }
 
   Engine engine_;
+  GenerationLoad load_;
   const ScriptOptions options_;
   EventObserver& observer_;
   RandomStream random_;
@@ -226,6 +243,10 @@ void Collector::OnEvent(TimePoint now, const Event& event, const Effects& effect
   record.number = records.size() + 1;
   record.time = now;
   record.event = event;
+  if (event.load != nullptr) {
+    record.load = std::make_shared<const GenerationLoad>(*event.load);
+    record.event.load = record.load.get();
+  }
   record.effects = effects;
   records.push_back(std::move(record));
 }
@@ -254,8 +275,10 @@ std::string EncodeLog(const EventLogHeader& header, const std::vector<LogRecord>
     block.clear();
   };
   for (const LogRecord& record : records) {
-    append(RecordEncoder::MostBytes(record.effects), [&](std::uint8_t* out) {
+    const std::string load = record.load == nullptr ? "" : ToJson(*record.load);
+    append(RecordEncoder::MostBytes(record.effects) + load.size(), [&](std::uint8_t* out) {
       if (record.kind == LogRecord::Kind::kGap) return encoder.AddGap(out, record.lost);
+      if (record.load != nullptr) return encoder.AddLoad(out, record.time, load, record.effects);
       return encoder.Add(out, record.time, record.event, record.effects);
     });
     if (block.size() >= block_bytes) take();
@@ -292,7 +315,11 @@ ReadResult ReadAll(std::string bytes) {
 bool SameRecord(const LogRecord& a, const LogRecord& b) {
   if (a.kind != b.kind || a.number != b.number) return false;
   if (a.kind == LogRecord::Kind::kGap) return a.lost == b.lost;
-  return a.time == b.time && a.event == b.event && a.effects.arrived == b.effects.arrived &&
+  Event event = a.event;
+  if (a.load != nullptr && b.load != nullptr && ToJson(*a.load) == ToJson(*b.load)) {
+    event.load = b.event.load;
+  }
+  return a.time == b.time && event == b.event && a.effects.arrived == b.effects.arrived &&
          a.effects.finishes == b.effects.finishes && a.effects.starts == b.effects.starts &&
          a.effects.members == b.effects.members;
 }

@@ -61,6 +61,13 @@ std::string Describe(const Event& event, const RequestId& arrived, const EngineC
       return "cancellation of " + Name(event.request);
     case Event::Kind::kDrain:
       return "drain";
+    case Event::Kind::kLoad:
+      return fmt::format("'{}' version {} is loaded as model {}", event.load->generation.model,
+                         event.load->generation.version, event.load->index);
+    case Event::Kind::kUnload:
+      return fmt::format("'{}' version {} is unloaded, model {}",
+                         config.generations[event.generation].model,
+                         config.generations[event.generation].version, event.generation);
   }
   return "unknown event";
 }

@@ -7,7 +7,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
+#include <string_view>
 
 #include "base/time.h"
 #include "engine/event.h"
@@ -23,8 +25,11 @@ class RecordEncoder {
   static constexpr std::size_t kGapBytes = sizeof(event_log::GapRecord);
   static constexpr std::size_t kEndBytes = sizeof(event_log::EndRecord);
 
-  // `effects` are those of this event alone.
+  // `effects` are those of this event alone. Not for loads.
   std::uint8_t* Add(std::uint8_t* out, TimePoint time, const Event& event, const Effects& effects);
+  // json: the load (log_header.h); its size comes on top of MostBytes().
+  std::uint8_t* AddLoad(std::uint8_t* out, TimePoint time, std::string_view json,
+                        const Effects& effects);
   // `count` >= 1 events are missing here.
   std::uint8_t* AddGap(std::uint8_t* out, std::uint64_t count);
   // The last record: how many events are in the log and how many are missing.
@@ -85,6 +90,10 @@ inline std::uint8_t* PutEvent(std::uint8_t* out, std::int64_t time, const Event&
   if (event.kind == Event::Kind::kCancel) {
     return Put(out, CancelRecord{.tag = kCancel, .time = time, .request = ToLogged(event.request)});
   }
+  if (event.kind == Event::Kind::kUnload) {
+    return Put(out,
+               UnloadRecord{.tag = kUnload, .time = time, .generation = event.generation});
+  }
   const bool drain = event.kind == Event::Kind::kDrain;
   return Put(out, PlainRecord{.tag = drain ? kDrain : kTimer, .time = time});
 }
@@ -118,25 +127,7 @@ inline std::uint8_t* PutStart(std::uint8_t* out, const StartBatch& start) {
                               .member_count = start.member_count});
 }
 
-}  // namespace event_log
-
-inline std::size_t RecordEncoder::MostBytes(const Effects& effects) {
-  using namespace event_log;
-  // No record is longer than what it encodes, so the sizes of those are enough: no multiplication.
-  static_assert(sizeof(FinishRecord) <= sizeof(Finish) &&
-                sizeof(StartRecord) <= sizeof(StartBatch) &&
-                sizeof(MemberRecord) <= sizeof(RequestId));
-  return sizeof(GapRecord) + sizeof(ArrivalRecord) + sizeof(ArrivalOptions) +
-         effects.finishes.size() * sizeof(Finish) + effects.starts.size() * sizeof(StartBatch) +
-         effects.members.size() * sizeof(RequestId);
-}
-
-[[gnu::always_inline]] inline std::uint8_t* RecordEncoder::Add(std::uint8_t* out, TimePoint time,
-                                                               const Event& event,
-                                                               const Effects& effects) {
-  using namespace event_log;
-  ++recorded_;
-  out = PutEvent(out, ToNanos(time), event, effects.arrived);
+inline std::uint8_t* PutEffects(std::uint8_t* out, const Effects& effects) {
   for (const Finish& finish : effects.finishes) out = PutFinish(out, finish);
   for (const StartBatch& start : effects.starts) {
     out = PutStart(out, start);
@@ -145,6 +136,39 @@ inline std::size_t RecordEncoder::MostBytes(const Effects& effects) {
     }
   }
   return out;
+}
+
+}  // namespace event_log
+
+inline std::size_t RecordEncoder::MostBytes(const Effects& effects) {
+  using namespace event_log;
+  // No record is longer than what it encodes, so the sizes of those are enough: no multiplication.
+  static_assert(sizeof(FinishRecord) <= sizeof(Finish) &&
+                sizeof(StartRecord) <= sizeof(StartBatch) &&
+                sizeof(MemberRecord) <= sizeof(RequestId));
+  static_assert(sizeof(LoadRecord) <= sizeof(ArrivalRecord));
+  return sizeof(GapRecord) + sizeof(ArrivalRecord) + sizeof(ArrivalOptions) +
+         effects.finishes.size() * sizeof(Finish) + effects.starts.size() * sizeof(StartBatch) +
+         effects.members.size() * sizeof(RequestId);
+}
+
+[[gnu::always_inline]] inline std::uint8_t* RecordEncoder::Add(std::uint8_t* out, TimePoint time,
+                                                               const Event& event,
+                                                               const Effects& effects) {
+  ++recorded_;
+  out = event_log::PutEvent(out, ToNanos(time), event, effects.arrived);
+  return event_log::PutEffects(out, effects);
+}
+
+inline std::uint8_t* RecordEncoder::AddLoad(std::uint8_t* out, TimePoint time,
+                                            std::string_view json, const Effects& effects) {
+  using namespace event_log;
+  ++recorded_;
+  out = Put(out, LoadRecord{.tag = kLoad,
+                            .time = ToNanos(time),
+                            .json_bytes = static_cast<std::uint32_t>(json.size())});
+  std::memcpy(out, json.data(), json.size());
+  return PutEffects(out + json.size(), effects);
 }
 
 inline std::uint8_t* RecordEncoder::AddGap(std::uint8_t* out, std::uint64_t count) {

@@ -45,17 +45,35 @@ Recorder::~Recorder() {
   (void)status;  // has been logged
 }
 
-void Recorder::OnEvent(TimePoint now, const Event& event, const Effects& effects) {
-  std::uint8_t* const begin = ring_.Reserve(RecordEncoder::MostBytes(effects));
+std::uint8_t* Recorder::Begin(std::size_t bytes) {
+  std::uint8_t* const begin = ring_.Reserve(bytes);
   if (begin == nullptr) [[unlikely]] {
     ++missing_;
     lost_.fetch_add(1, std::memory_order_relaxed);
-    return;
   }
+  return begin;
+}
+
+void Recorder::OnEvent(TimePoint now, const Event& event, const Effects& effects) {
+  if (event.kind == Event::Kind::kLoad) [[unlikely]]
+    return OnLoad(now, *event.load, effects);
+  std::uint8_t* const begin = Begin(RecordEncoder::MostBytes(effects));
+  if (begin == nullptr) [[unlikely]]
+    return;
   std::uint8_t* end = begin;
   if (missing_ != 0) [[unlikely]]
     end = encoder_.AddGap(end, std::exchange(missing_, 0));
   end = encoder_.Add(end, now, event, effects);
+  ring_.Commit(static_cast<std::size_t>(end - begin));
+}
+
+void Recorder::OnLoad(TimePoint now, const GenerationLoad& load, const Effects& effects) {
+  const std::string json = ToJson(load);
+  std::uint8_t* const begin = Begin(RecordEncoder::MostBytes(effects) + json.size());
+  if (begin == nullptr) return;
+  std::uint8_t* end = begin;
+  if (missing_ != 0) end = encoder_.AddGap(end, std::exchange(missing_, 0));
+  end = encoder_.AddLoad(end, now, json, effects);
   ring_.Commit(static_cast<std::size_t>(end - begin));
 }
 

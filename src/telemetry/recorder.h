@@ -61,6 +61,9 @@ class Recorder final : public EventObserver {
 
  private:
   Recorder(std::unique_ptr<LogSink> sink, const RecorderOptions& options);
+  // Room for an event and for the gap before it; nullptr: the event is lost.
+  std::uint8_t* Begin(std::size_t bytes);
+  void OnLoad(TimePoint now, const GenerationLoad& load, const Effects& effects);
   void Write(const std::stop_token& stop);
   void WriteBlock(std::span<const std::uint8_t> records);
 

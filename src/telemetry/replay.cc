@@ -83,7 +83,7 @@ Result<ReplayReport> Replay(EventLogReader& reader, const PolicyFactory& make_po
           ReplayDifference{.number = record->number,
                            .since_start = record->time - header.start,
                            .place = reader.Place(),
-                           .event = Describe(event, record->effects.arrived, header.config),
+                           .event = Describe(event, record->effects.arrived, reader.config()),
                            .recorded = std::move(recorded),
                            .replayed = std::move(replayed)};
       return report;
@@ -91,12 +91,18 @@ Result<ReplayReport> Replay(EventLogReader& reader, const PolicyFactory& make_po
     if (event.kind == Event::Kind::kBatchDone && running.erase(event.done.batch) == 0) {
       return differ(fmt::format("batch {} has run", event.done.batch), "this batch does not run");
     }
+    if (event.kind == Event::Kind::kUnload) {
+      const ModelStats& model = engine.stats().models[event.generation];
+      if (model.waiting + model.running > 0) {
+        return differ("nothing of this model waits or runs", "something does");
+      }
+    }
     if (event.kind == Event::Kind::kTimer && engine.NextTimer() != kNever) {
       report.timer_lateness.push_back(record->time - engine.NextTimer());
     }
     effects.Clear();
     engine.Handle(record->time, event, effects);
-    if (auto difference = Compare(record->effects, effects, header.config)) {
+    if (auto difference = Compare(record->effects, effects, reader.config())) {
       return differ(std::move(difference->first), std::move(difference->second));
     }
     report.decisions += effects.finishes.size() + effects.starts.size();

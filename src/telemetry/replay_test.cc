@@ -84,7 +84,8 @@ TEST(Replay, NamesTheEventWhoseInputWasChanged) {
   };
   const std::vector<LogRecord> records = ScriptedRecords({.requests = 500});
   for (const Case& c : std::initializer_list<Case>{
-           {"an arrival that was drained", IsAcceptedArrival,
+           {"an arrival that was drained",
+            [](const LogRecord& r) { return IsAcceptedArrival(r) && !r.effects.starts.empty(); },
             [](LogRecord& r) { r.event.kind = Event::Kind::kDrain; }},
            {"a promise that cannot be kept", IsAcceptedArrival,
             [](LogRecord& r) { r.event.arrival.slo = Duration(1); }},
@@ -117,6 +118,24 @@ TEST(Replay, NamesTheEventWhoseInputWasChanged) {
     EXPECT_NE(report.difference->recorded, report.difference->replayed) << c.name;
     EXPECT_EQ(report.events, at + 1);
   }
+}
+
+TEST(Replay, NamesAnUnloadOfWhatIsInUse) {
+  std::vector<LogRecord> records = ScriptedRecords({.requests = 500});
+  const std::size_t at = Find(records, [](const LogRecord& r) {
+    return !r.effects.starts.empty() && r.effects.starts[0].generation == 0;
+  });
+  LogRecord unload;
+  unload.time = records[at].time;
+  unload.event.kind = Event::Kind::kUnload;
+  unload.event.generation = 0;
+  records.erase(records.begin() + static_cast<std::ptrdiff_t>(at) + 1, records.end());
+  records.push_back(unload);
+  const ReplayReport report = ReplayOf(records);
+  ASSERT_TRUE(report.difference.has_value());
+  EXPECT_EQ(report.difference->number, at + 2);
+  EXPECT_EQ(report.difference->event, "'detector' version 1 is unloaded, model 0");
+  EXPECT_EQ(report.difference->recorded, "nothing of this model waits or runs");
 }
 
 TEST(Replay, FindsAChangedInputThatShowsOnlyLater) {

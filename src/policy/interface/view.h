@@ -48,7 +48,7 @@ struct Variant {
   }
 };
 
-// One loaded version of a model.
+// One loaded version of a model. Without variants once it is unloaded.
 struct Generation {
   std::string model;
   std::int64_t version = 1;
@@ -59,7 +59,6 @@ struct Generation {
   ApplicationIndex default_application = 0;
   std::optional<Duration> slo;
   std::optional<Duration> timeout;
-  bool accepting = true;  // false once it drains
 };
 
 // Who sends.

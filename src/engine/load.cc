@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/load.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <utility>
+
+namespace duly {
+namespace {
+
+template <typename... Values>
+Status Wrong(fmt::format_string<Values...> format, Values&&... values) {
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format(format, std::forward<Values>(values)...));
+}
+
+}  // namespace
+
+Status CheckGeneration(const Generation& generation, std::size_t devices,
+                       std::size_t applications) {
+  const std::size_t variants = generation.variants.size();
+  if (variants == 0 || variants > kMaxVariants) {
+    return Wrong("model '{}' has {} variants", generation.model, variants);
+  }
+  if (generation.default_variant >= variants) {
+    return Wrong("model '{}' has no variant {}", generation.model, generation.default_variant);
+  }
+  if (generation.default_application >= applications) {
+    return Wrong("model '{}' names application {} of {}", generation.model,
+                 generation.default_application, applications);
+  }
+  for (const Variant& variant : generation.variants) {
+    std::set<DeviceIndex> seen;
+    for (const Placement& placement : variant.placements) {
+      if (placement.device >= devices) {
+        return Wrong("variant '{}' of model '{}' names device {} of {}", variant.name,
+                     generation.model, placement.device, devices);
+      }
+      if (!seen.insert(placement.device).second || placement.instances == 0) {
+        return Wrong("variant '{}' of model '{}' is on device {} twice or not at all",
+                     variant.name, generation.model, placement.device);
+      }
+    }
+  }
+  return Status();
+}
+
+Status Apply(const GenerationLoad& load, std::size_t devices, std::vector<Generation>& generations,
+             std::vector<Application>& applications) {
+  if (load.index > generations.size()) {
+    return Wrong("model {} is loaded: there are {}", load.index, generations.size());
+  }
+  if (load.index < generations.size() && !IsUnloaded(generations[load.index])) {
+    return Wrong("model {} is loaded, which is there already", load.index);
+  }
+  for (const Application& application : load.applications) {
+    if (!(application.weight > 0)) {
+      return Wrong("application '{}' has weight {}", application.name, application.weight);
+    }
+  }
+  if (Status status = CheckGeneration(load.generation, devices,
+                                      applications.size() + load.applications.size());
+      !status.ok()) {
+    return status;
+  }
+  if (load.index == generations.size()) generations.emplace_back();
+  generations[load.index] = load.generation;
+  applications.insert(applications.end(), load.applications.begin(), load.applications.end());
+  return Status();
+}
+
+Status ApplyUnload(GenerationIndex index, std::vector<Generation>& generations) {
+  if (index >= generations.size() || IsUnloaded(generations[index])) {
+    return Wrong("model {} is unloaded, which is not there", index);
+  }
+  generations[index].variants.clear();
+  return Status();
+}
+
+}  // namespace duly
