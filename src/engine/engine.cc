@@ -101,6 +101,9 @@ Engine::Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy)
     devices_[d].name = device.name;
     devices_[d].slots.resize(device.slots);
     devices_[d].free_slots = device.slots;
+    stats_.devices.emplace_back();
+    stats_.devices[d].name = device.name;
+    stats_.devices[d].slots = device.slots;
     for (std::uint32_t slot = 0; slot < device.slots; ++slot) {
       batches_.emplace_back();
       batches_.back().device = d;
@@ -109,13 +112,12 @@ Engine::Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy)
   }
   ask_again_.assign(devices_.size(), kNever);
   for (const Application& application : applications_) DULY_CHECK(application.weight > 0);
-  stats_.applications.resize(applications_.size());
   stats_.models.resize(generations_.size());
   for (GenerationIndex g = 0; g < generations_.size(); ++g) {
     DULY_CHECK(CheckGeneration(generations_[g], devices_.size(), applications_.size()).ok());
     Reserve(g);
   }
-  stats_.devices.resize(devices_.size());
+  NameApplications();
 }
 
 void Engine::Reserve(GenerationIndex index) {
@@ -430,9 +432,15 @@ void Engine::OnCancel(TimePoint now, RequestId id, Effects& effects) {
   EndWaiting(now, request, Outcome::kCancelled, RejectReason::kNone, effects);
 }
 
+void Engine::NameApplications() {
+  for (std::size_t a = stats_.applications.size(); a < applications_.size(); ++a) {
+    stats_.applications.emplace_back().name = applications_[a].name;
+  }
+}
+
 void Engine::OnLoad(const GenerationLoad& load) {
   DULY_CHECK(Apply(load, devices_.size(), generations_, applications_).ok());
-  stats_.applications.resize(applications_.size());
+  NameApplications();
   stats_.models.resize(generations_.size());
   stats_.models[load.index] = ModelStats();
   Reserve(load.index);

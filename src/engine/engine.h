@@ -99,6 +99,8 @@ class Engine {
   void OnUnload(GenerationIndex index);
   // Makes room, so that nothing is allocated later.
   void Reserve(GenerationIndex index);
+  // Statistics of those that have none yet.
+  void NameApplications();
   void DropDue(TimePoint now, Effects& effects);
   void DispatchAll(TimePoint now, Effects& effects);
   // Whether the policy started or turned away anything.

@@ -87,6 +87,7 @@ struct ModelStats {
 };
 
 struct ApplicationStats {
+  std::string name;
   std::array<std::uint64_t, kOutcomeCount> outcomes{};
   std::array<std::uint64_t, 6> reject_reasons{};
   Duration on_time_device_time{0};
@@ -97,6 +98,8 @@ struct ApplicationStats {
 };
 
 struct DeviceStats {
+  std::string name;
+  std::uint32_t slots = 1;
   Duration busy{0};  // slot time
   std::uint64_t batches = 0;
   std::uint64_t rows = 0;

@@ -22,18 +22,26 @@
 namespace duly {
 
 // One loaded version of a model as clients see it. Immutable, shared by all requests of the
-// generation.
+// generation: it is freed once it is out of service and nobody refers to it.
 struct ServedModel {
   ModelSpec spec;
   GenerationIndex generation = 0;
-  // Every device can run it, and warm-up is done.
-  bool ready = false;
+  // Who may send to it: the default application, and those declared for it.
+  std::vector<std::pair<std::string, ApplicationIndex>> applications;
+
+  // kNoIndex when there is none of this name.
+  ApplicationIndex FindApplication(std::string_view name) const {
+    for (const auto& [known, index] : applications) {
+      if (known == name) return index;
+    }
+    return kNoIndex;
+  }
 };
 
 // Where and how an answer came about; asked for with the request parameter "duly_report".
 struct InferReport {
-  std::string_view variant;  // names live as long as the node
-  std::string_view device;
+  std::string_view variant;  // lives as long as the request's model
+  std::string_view device;   // lives as long as the node
   std::optional<double> accuracy_pct;
   std::uint32_t batch_rows = 0;
   Duration queue{0};
@@ -98,7 +106,7 @@ struct InferRequest {
   std::vector<std::uint32_t> wanted_outputs;  // indices into the spec's outputs; empty: all
   std::uint32_t rows = 1;  // of the leading dimension; 1 when the model does not batch
   ApplicationIndex application =
-      kNoIndex;                     // Node::FindApplication; kNoIndex: the model's default one
+      kNoIndex;                     // of the model; kNoIndex: its default one
   std::optional<Duration> slo;      // promise, from arrival to answer
   std::optional<Duration> timeout;  // patience, from arrival to start
   // The call itself ends then: bounds patience, whoever states it, and says nothing of a promise.

@@ -2,14 +2,16 @@
 #include "runtime/node.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <semaphore>
-#include <set>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -17,8 +19,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mutex.h"
-#include "model/complete.h"
-#include "runtime/measure.h"
+#include "runtime/model_loader.h"
 #include "runtime/steady_clock.h"
 #include "runtime/timer_thread.h"
 
@@ -59,11 +60,39 @@ struct SlotState {
 };
 
 struct DeviceState {
-  DeviceSpec spec;
-  std::unique_ptr<Backend> backend;
-  // [generation][variant], null where not placed.
+  // [generation][variant], null where not placed. Guarded by the node's lock.
   std::vector<std::vector<std::unique_ptr<LoadedVariant>>> loaded;
   std::vector<std::unique_ptr<SlotState>> slots;
+};
+
+// Generations that are out of service and have no requests any more. Told by whoever drops the last
+// reference to such a one, maybe after the node is gone.
+class Unused {
+ public:
+  void Add(GenerationIndex generation) {
+    const MutexLock lock(mutex_);
+    generations_.push_back(generation);
+    changed_.notify_all();
+  }
+  // Waits for one; nothing once it was asked to stop.
+  std::optional<GenerationIndex> Take(const std::stop_token& stop) {
+    const MutexLock lock(mutex_);
+    while (generations_.empty()) {
+      if (!changed_.wait(mutex_, stop, [this]() DULY_REQUIRES(mutex_) {
+            return !generations_.empty();
+          })) {
+        return std::nullopt;
+      }
+    }
+    const GenerationIndex generation = generations_.back();
+    generations_.pop_back();
+    return generation;
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<GenerationIndex> generations_ DULY_GUARDED_BY(mutex_);
+  std::condition_variable_any changed_;
 };
 
 class LiveNode final : public Node {
@@ -71,25 +100,37 @@ class LiveNode final : public Node {
   explicit LiveNode(NodeOptions options) : options_(std::move(options)) {}
   ~LiveNode() override;
 
-  Status Load();
+  Status LoadAll();
   void StartThreads();
 
   std::shared_ptr<const ServedModel> FindModel(std::string_view name,
                                                std::int64_t version) const override;
-  std::vector<std::shared_ptr<const ServedModel>> Models() const override { return models_; }
-  ApplicationIndex FindApplication(std::string_view name, const ServedModel& model) const override;
+  std::vector<std::shared_ptr<const ServedModel>> Models() const override;
+  Status Load(std::vector<ModelSpec> versions, LoadOrder order) override;
+  bool Unload(std::string_view name) override;
+  std::vector<ModelVersion> Leaving() const override;
   RequestId Submit(InferRequest request, ResponseHandle response) override;
   void Cancel(RequestId id) override;
   void Drain() override;
   std::size_t LiveRequests() const override;
   EngineStats Stats() const override;
-  const EngineConfig& config() const override { return config_; }
   TimePoint Now() const override { return clock_.Now(); }
 
  private:
-  Result<Generation> LoadModel(ModelSpec& model, Faults& faults);
-  Result<LatencyCurve> CurveOf(const ModelSpec& model, const VariantSpec& variant,
-                               DeviceState& device, LoadedVariant& loaded);
+  using ModelList = std::vector<std::shared_ptr<const ServedModel>>;
+
+  // The applications that may send to the model, by name; its default one is new to the node if it
+  // is in `added`.
+  std::vector<std::pair<std::string, ApplicationIndex>> ApplicationsOf(
+      const std::string& model, std::vector<Application>& added) DULY_REQUIRES(control_);
+  std::shared_ptr<const ServedModel> MakeServed(LoadedModel& loaded, GenerationIndex index,
+                                                std::vector<Application>& added)
+      DULY_REQUIRES(control_);
+  // Tells the engine of it; it takes requests from then on.
+  std::shared_ptr<const ServedModel> Install(LoadedModel loaded) DULY_REQUIRES(control_);
+  // Puts `now` in the place of all versions of that name; gives those that were there.
+  ModelList Replace(std::string_view name, ModelList now);
+  void FreeUnused(const std::stop_token& stop);
 
   // Enters the monitor. `arriving` is the payload of a kArrival event.
   void Enter(const Event& event, std::unique_ptr<Pending> arriving, Turn& turn);
@@ -110,10 +151,7 @@ class LiveNode final : public Node {
 
   NodeOptions options_;
   const SteadyClock clock_;
-  std::vector<std::shared_ptr<const ServedModel>> models_;  // by name, then version
-  std::map<std::pair<std::string, std::string>, ApplicationIndex, std::less<>> application_index_;
-  EngineConfig config_;
-  std::vector<DeviceState> devices_;
+  std::vector<DeviceState> devices_;  // beside options_.devices
   EventObserver* observer_ = nullptr;
 
   mutable Mutex mutex_;
@@ -123,7 +161,20 @@ class LiveNode final : public Node {
   bool closing_ DULY_GUARDED_BY(mutex_) = false;
   std::condition_variable_any idle_;  // closing_ and no live requests
 
+  Mutex control_;  // loads and unloads, one at a time
+  std::map<std::pair<std::string, std::string>, ApplicationIndex> applications_
+      DULY_GUARDED_BY(control_);  // by name and model
+  GenerationIndex generations_ DULY_GUARDED_BY(control_) = 0;
+
+  mutable Mutex models_mutex_;
+  ModelList models_ DULY_GUARDED_BY(models_mutex_);  // by name, then version
+  std::map<GenerationIndex, ModelVersion> leaving_ DULY_GUARDED_BY(models_mutex_);
+  std::vector<GenerationIndex> free_generations_ DULY_GUARDED_BY(models_mutex_);
+  std::condition_variable_any left_;  // leaving_ has become smaller
+
+  const std::shared_ptr<Unused> unused_ = std::make_shared<Unused>();
   std::unique_ptr<TimerThread> timer_;
+  std::jthread unloader_;
 };
 
 Turn& ThreadTurn() {
@@ -132,133 +183,18 @@ Turn& ThreadTurn() {
   return turn;
 }
 
-std::string VariantLabel(const ModelSpec& model, const VariantSpec& variant) {
-  return fmt::format("model '{}' version {}, variant '{}'", model.name, model.version,
-                     variant.name);
-}
+Status LiveNode::LoadAll() {
+  EngineConfig config;
+  for (const NodeDevice& device : options_.devices) {
+    config.devices.push_back({device.spec.name, device.spec.slots});
+  }
+  devices_.resize(options_.devices.size());
+  config.max_waiting = options_.max_waiting;
+  std::ranges::sort(options_.models, [](const ModelSpec& a, const ModelSpec& b) {
+    return std::tie(a.name, a.version) < std::tie(b.name, b.version);
+  });
 
-Result<LatencyCurve> LiveNode::CurveOf(const ModelSpec& model, const VariantSpec& variant,
-                                       DeviceState& device, LoadedVariant& loaded) {
-  if (const VariantProfile* measured =
-          options_.profile.Find(model.name, variant.name, device.spec.name)) {
-    return LatencyCurve::Create(measured->points);
-  }
-  MeasureOptions brief;
-  brief.max_rows = 8;
-  DULY_ASSIGN_OR_RETURN(const std::vector<ProfilePoint> points,
-                        Measure(loaded, model, clock_, brief));
-  spdlog::info("measured {} on {}: {:.3f} ms for one row", VariantLabel(model, variant),
-               device.spec.name, ToMillis(points.front().mean));
-  return LatencyCurve::Create(points);
-}
-
-Result<Generation> LiveNode::LoadModel(ModelSpec& model, Faults& faults) {
-  Generation generation;
-  generation.model = model.name;
-  generation.version = model.version;
-  generation.default_variant = static_cast<std::uint32_t>(model.default_variant);
-  generation.batching = model.dynamic_batching;
-  generation.slo = model.slo;
-  generation.timeout = model.timeout;
-  const auto placement = std::find_if(options_.placement.begin(), options_.placement.end(),
-                                      [&](const auto& entry) { return entry.first == model.name; });
-  const auto placed_on = [&](const std::string& device) {
-    return placement == options_.placement.end() ||
-           std::find(placement->second.begin(), placement->second.end(), device) !=
-               placement->second.end();
-  };
-
-  bool complete = !model.inputs.empty();
-  for (DeviceIndex d = 0; d < devices_.size(); ++d) {
-    devices_[d].loaded.emplace_back();
-    devices_[d].loaded.back().resize(model.variants.size());
-  }
-  for (const VariantSpec& spec : model.variants) {
-    Variant variant;
-    variant.name = spec.name;
-    variant.accuracy_pct = spec.accuracy_pct.value_or(0);
-    for (DeviceIndex d = 0; d < devices_.size(); ++d) {
-      DeviceState& device = devices_[d];
-      if (!placed_on(device.spec.name)) continue;
-      Result<std::unique_ptr<LoadedVariant>> loaded = device.backend->Load(model, spec);
-      if (!loaded) {
-        faults.Add({spec.file.empty() ? model.folder : spec.file, 0, 0,
-                    fmt::format("{}: {}", VariantLabel(model, spec), loaded.error().message()),
-                    ""});
-        continue;
-      }
-      // The first file says what the configuration leaves open; the others must agree with it.
-      if (const Status agrees = CompleteFromFile(model, (*loaded)->inputs(), (*loaded)->outputs());
-          !agrees.ok()) {
-        faults.Add({spec.file.empty() ? model.folder : spec.file, 0, 0,
-                    fmt::format("{}: {}", VariantLabel(model, spec), agrees.message()), ""});
-        continue;
-      }
-      complete = true;
-      const auto warm_up = [&]() -> Status {
-        const std::vector<Tensor> inputs = ZeroInputs(model, 1);
-        for (std::uint32_t i = 0; i < model.warmup_runs; ++i) {
-          RunItem item;
-          item.inputs = inputs;
-          RunTimes times;
-          if (Status status = (*loaded)->Run(std::span(&item, 1), times); !status.ok()) {
-            return status;
-          }
-        }
-        return Status();
-      };
-      Status status = warm_up();
-      Placement place;
-      place.device = d;
-      place.instances =
-          model.instances == 0 ? device.spec.slots : std::min(model.instances, device.spec.slots);
-      if (status.ok()) {
-        Result<LatencyCurve> curve = CurveOf(model, spec, device, **loaded);
-        if (curve) {
-          place.service = ServicePrediction(std::move(*curve));
-        } else {
-          status = curve.error();
-        }
-      }
-      if (!status.ok()) {
-        faults.Add({spec.file.empty() ? model.folder : spec.file, 0, 0,
-                    fmt::format("{}: a run on zeros failed: {}", VariantLabel(model, spec),
-                                status.message()),
-                    ""});
-        continue;
-      }
-      variant.placements.push_back(std::move(place));
-      device.loaded.back().at(generation.variants.size()) = std::move(*loaded);
-    }
-    generation.variants.push_back(std::move(variant));
-  }
-  if (!complete) {
-    return Error(StatusCode::kInvalidArgument, "model '{}' could not be loaded", model.name);
-  }
-  generation.max_rows = model.max_rows;
-  return generation;
-}
-
-Status LiveNode::Load() {
-  Faults faults;
-  for (NodeDevice& device : options_.devices) {
-    DeviceState state;
-    state.spec = device.spec;
-    state.backend = std::move(device.backend);
-    config_.devices.push_back({state.spec.name, state.spec.slots});
-    devices_.push_back(std::move(state));
-  }
-  config_.max_waiting = options_.max_waiting;
-  std::sort(options_.models.begin(), options_.models.end(),
-            [](const ModelSpec& a, const ModelSpec& b) {
-              return std::tie(a.name, a.version) < std::tie(b.name, b.version);
-            });
-  const auto add_application = [&](Application application, const std::string& model) {
-    const auto index = static_cast<ApplicationIndex>(config_.applications.size());
-    application_index_.emplace(std::pair(application.name, model), index);
-    config_.applications.push_back(std::move(application));
-    return index;
-  };
+  const MutexLock control(control_);
   for (const ApplicationSpec& spec : options_.applications) {
     Application application;
     application.name = spec.name;
@@ -267,43 +203,182 @@ Status LiveNode::Load() {
     application.timeout = spec.timeout;
     application.on_miss = spec.on_miss;
     application.min_accuracy_pct = spec.min_accuracy_pct.value_or(0);
-    add_application(std::move(application), spec.model);
+    applications_.emplace(std::pair(spec.name, spec.model),
+                          static_cast<ApplicationIndex>(applications_.size()));
+    config.applications.push_back(std::move(application));
   }
-  for (ModelSpec& model : options_.models) {
-    Result<Generation> generation = LoadModel(model, faults);
-    if (!generation) continue;
-    // The default application carries the model's name, whatever its version.
-    const auto known = application_index_.find(std::pair(model.name, model.name));
-    if (known != application_index_.end()) {
-      generation->default_application = known->second;
-    } else {
-      Application application;
-      application.name = model.name;
-      generation->default_application = add_application(std::move(application), model.name);
+  Faults faults;
+  for (ModelSpec& spec : options_.models) {
+    Result<LoadedModel> loaded = LoadModel(std::move(spec), options_, faults);
+    if (!loaded) continue;
+    const auto index = static_cast<GenerationIndex>(config.generations.size());
+    std::vector<Application> added;
+    auto served = MakeServed(*loaded, index, added);
+    config.generations.push_back(std::move(loaded->generation));
+    std::ranges::move(added, std::back_inserter(config.applications));
+    for (DeviceIndex d = 0; d < devices_.size(); ++d) {
+      devices_[d].loaded.push_back(std::move(loaded->by_device[d]));
     }
-    auto served = std::make_shared<ServedModel>();
-    served->spec = model;
-    served->generation = static_cast<GenerationIndex>(config_.generations.size());
-    served->ready = true;
+    const MutexLock lock(models_mutex_);
     models_.push_back(std::move(served));
-    config_.generations.push_back(std::move(*generation));
   }
+  options_.models.clear();
+  generations_ = static_cast<GenerationIndex>(config.generations.size());
   if (Status status = faults.ToStatus(); !status.ok()) return status;
 
-  if (options_.make_observer) observer_ = options_.make_observer(config_);
+  if (options_.make_observer) observer_ = options_.make_observer(config);
   const MutexLock lock(mutex_);
-  engine_ = std::make_unique<Engine>(config_, std::move(options_.policy));
+  engine_ = std::make_unique<Engine>(std::move(config), std::move(options_.policy));
   return Status();
+}
+
+std::vector<std::pair<std::string, ApplicationIndex>> LiveNode::ApplicationsOf(
+    const std::string& model, std::vector<Application>& added) {
+  // The default application carries the model's name, whatever its version.
+  const auto next = static_cast<ApplicationIndex>(applications_.size());
+  if (applications_.emplace(std::pair(model, model), next).second) {
+    added.emplace_back().name = model;
+  }
+  std::vector<std::pair<std::string, ApplicationIndex>> found;
+  for (const auto& [key, index] : applications_) {
+    if (key.second == model) found.emplace_back(key.first, index);
+  }
+  return found;
+}
+
+std::shared_ptr<const ServedModel> LiveNode::MakeServed(LoadedModel& loaded, GenerationIndex index,
+                                                        std::vector<Application>& added) {
+  auto model = std::make_unique<ServedModel>();
+  model->spec = std::move(loaded.spec);
+  model->generation = index;
+  model->applications = ApplicationsOf(model->spec.name, added);
+  loaded.generation.default_application = model->FindApplication(model->spec.name);
+  return {model.release(), [unused = unused_](const ServedModel* last) {
+            unused->Add(last->generation);
+            delete last;
+          }};
+}
+
+std::shared_ptr<const ServedModel> LiveNode::Install(LoadedModel loaded) {
+  GenerationLoad load;
+  {
+    const MutexLock lock(models_mutex_);
+    if (free_generations_.empty()) {
+      load.index = generations_++;
+    } else {
+      load.index = free_generations_.back();
+      free_generations_.pop_back();
+    }
+  }
+  auto served = MakeServed(loaded, load.index, load.applications);
+  load.generation = std::move(loaded.generation);
+  Event event;
+  event.kind = Event::Kind::kLoad;
+  event.load = &load;
+  Turn& turn = ThreadTurn();
+  {
+    const MutexLock lock(mutex_);
+    for (DeviceIndex d = 0; d < devices_.size(); ++d) {
+      auto& here = devices_[d].loaded;
+      if (here.size() <= load.index) here.resize(load.index + 1);
+      here[load.index] = std::move(loaded.by_device[d]);
+    }
+    const TimePoint now = clock_.Now();
+    engine_->Handle(now, event, turn.effects);
+    Collect(now, event, nullptr, turn);
+  }
+  FollowUp(turn);
+  return served;
+}
+
+LiveNode::ModelList LiveNode::Replace(std::string_view name, ModelList now) {
+  ModelList before;
+  const MutexLock lock(models_mutex_);
+  ModelList all;
+  for (auto& model : models_) {
+    (model->spec.name == name ? before : all).push_back(std::move(model));
+  }
+  std::ranges::move(now, std::back_inserter(all));
+  std::ranges::sort(all, [](const auto& a, const auto& b) {
+    return std::tie(a->spec.name, a->spec.version) < std::tie(b->spec.name, b->spec.version);
+  });
+  models_ = std::move(all);
+  for (const auto& model : before) {
+    leaving_[model->generation] = {model->spec.name, model->spec.version};
+  }
+  return before;
+}
+
+Status LiveNode::Load(std::vector<ModelSpec> versions, LoadOrder order) {
+  DULY_CHECK(!versions.empty());
+  const std::string name = versions.front().name;
+  const MutexLock control(control_);
+  if (order == LoadOrder::kUnloadFirst) {
+    Replace(name, {}).clear();
+    const MutexLock lock(models_mutex_);
+    left_.wait(models_mutex_, [&]() DULY_REQUIRES(models_mutex_) {
+      return std::ranges::none_of(leaving_,
+                                  [&](const auto& entry) { return entry.second.name == name; });
+    });
+  }
+  Faults faults;
+  std::vector<LoadedModel> loaded;
+  for (ModelSpec& spec : versions) {
+    if (Result<LoadedModel> model = LoadModel(std::move(spec), options_, faults)) {
+      loaded.push_back(std::move(*model));
+    }
+  }
+  if (Status status = faults.ToStatus(); !status.ok()) return status;
+  ModelList served;
+  for (LoadedModel& model : loaded) served.push_back(Install(std::move(model)));
+  Replace(name, std::move(served));
+  return Status();
+}
+
+bool LiveNode::Unload(std::string_view name) {
+  const MutexLock control(control_);
+  return !Replace(name, {}).empty();
+}
+
+// A generation has no references: none of its requests is in the node, and none can come.
+void LiveNode::FreeUnused(const std::stop_token& stop) {
+  pthread_setname_np(pthread_self(), "duly-unload");
+  while (const std::optional<GenerationIndex> unused = unused_->Take(stop)) {
+    Event event;
+    event.kind = Event::Kind::kUnload;
+    event.generation = *unused;
+    std::vector<std::vector<std::unique_ptr<LoadedVariant>>> gone;
+    Turn& turn = ThreadTurn();
+    {
+      const MutexLock lock(mutex_);
+      const TimePoint now = clock_.Now();
+      engine_->Handle(now, event, turn.effects);
+      Collect(now, event, nullptr, turn);
+      for (DeviceState& device : devices_) {
+        gone.push_back(std::exchange(device.loaded[*unused], {}));
+      }
+    }
+    FollowUp(turn);
+    gone.clear();
+    // What a model took goes back to the system, not to the next one that may never come.
+    malloc_trim(0);
+    const MutexLock lock(models_mutex_);
+    leaving_.erase(*unused);
+    free_generations_.push_back(*unused);
+    left_.notify_all();
+  }
 }
 
 void LiveNode::StartThreads() {
   timer_ = std::make_unique<TimerThread>([this] { OnTimer(); });
+  unloader_ = std::jthread([this](const std::stop_token& stop) { FreeUnused(stop); });
   for (DeviceIndex d = 0; d < devices_.size(); ++d) {
     DeviceState& device = devices_[d];
-    for (std::uint32_t s = 0; s < device.spec.slots; ++s) {
+    const std::uint32_t slots = options_.devices[d].spec.slots;
+    for (std::uint32_t s = 0; s < slots; ++s) {
       device.slots.push_back(std::make_unique<SlotState>());
     }
-    for (std::uint32_t s = 0; s < device.spec.slots; ++s) {
+    for (std::uint32_t s = 0; s < slots; ++s) {
       device.slots[s]->thread =
           std::jthread([this, d, s](const std::stop_token& stop) { ExecutorLoop(stop, d, s); });
     }
@@ -312,6 +387,8 @@ void LiveNode::StartThreads() {
 
 LiveNode::~LiveNode() {
   if (timer_ == nullptr) return;  // never started
+  unloader_.request_stop();
+  unloader_.join();
   Drain();
   {
     const MutexLock lock(mutex_);
@@ -330,25 +407,27 @@ LiveNode::~LiveNode() {
 
 std::shared_ptr<const ServedModel> LiveNode::FindModel(std::string_view name,
                                                        std::int64_t version) const {
+  const MutexLock lock(models_mutex_);
+  const auto name_of = [](const auto& model) { return std::string_view(model->spec.name); };
+  const auto found = std::ranges::equal_range(models_, name, {}, name_of);
   // Versions ascend within a name: the last match is the highest.
-  const auto [first, last] =
-      std::equal_range(models_.begin(), models_.end(), name, [](const auto& a, const auto& b) {
-        if constexpr (std::is_same_v<std::decay_t<decltype(a)>, std::string_view>) {
-          return a < std::string_view(b->spec.name);
-        } else {
-          return std::string_view(a->spec.name) < b;
-        }
-      });
-  for (auto it = last; it != first;) {
+  for (auto it = found.end(); it != found.begin();) {
     --it;
     if (version < 0 || (*it)->spec.version == version) return *it;
   }
   return nullptr;
 }
 
-ApplicationIndex LiveNode::FindApplication(std::string_view name, const ServedModel& model) const {
-  const auto found = application_index_.find(std::pair(std::string(name), model.spec.name));
-  return found == application_index_.end() ? kNoIndex : found->second;
+std::vector<std::shared_ptr<const ServedModel>> LiveNode::Models() const {
+  const MutexLock lock(models_mutex_);
+  return models_;
+}
+
+std::vector<ModelVersion> LiveNode::Leaving() const {
+  const MutexLock lock(models_mutex_);
+  std::vector<ModelVersion> leaving;
+  for (const auto& [generation, version] : leaving_) leaving.push_back(version);
+  return leaving;
 }
 
 // Dimensions of all inputs but the rows; requests of one signature may share a batch.
@@ -486,7 +565,7 @@ void LiveNode::Answer(Pending& pending, const Finish& finish, Status status,
   response.report.compute = finish.service;
   response.report.predicted = finish.predicted;
   if (finish.device != kNoIndex) {
-    response.report.device = config_.devices[finish.device].name;
+    response.report.device = options_.devices[finish.device].spec.name;
     const ModelSpec& spec = pending.request.model->spec;
     response.report.variant = spec.variants[finish.variant].name;
     response.report.accuracy_pct = spec.variants[finish.variant].accuracy_pct;
@@ -566,21 +645,21 @@ void LiveNode::RunJob(DeviceIndex device, std::uint32_t slot_index, Turn& turn) 
 }
 
 void LiveNode::ExecutorLoop(const std::stop_token& stop, DeviceIndex device, std::uint32_t slot) {
-  const DeviceState& state = devices_[device];
-  pthread_setname_np(pthread_self(), fmt::format("duly-{:.7}-{}", state.spec.name, slot).c_str());
-  if (state.spec.kind == DeviceKind::kCpu && !state.spec.cores.empty()) {
+  const DeviceSpec& spec = options_.devices[device].spec;
+  pthread_setname_np(pthread_self(), fmt::format("duly-{:.7}-{}", spec.name, slot).c_str());
+  if (spec.kind == DeviceKind::kCpu && !spec.cores.empty()) {
     cpu_set_t cores;
     CPU_ZERO(&cores);
-    for (const std::uint32_t core : state.spec.cores) CPU_SET(core, &cores);
+    for (const std::uint32_t core : spec.cores) CPU_SET(core, &cores);
     if (pthread_setaffinity_np(pthread_self(), sizeof(cores), &cores) != 0) {
-      spdlog::warn("device {}: its threads cannot be bound to its cores", state.spec.name);
+      spdlog::warn("device {}: its threads cannot be bound to its cores", spec.name);
     }
   }
   // Computation does not preempt the threads that wake up to take requests and send answers.
   sched_param none{};
   pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
 
-  SlotState& own = *state.slots[slot];
+  SlotState& own = *devices_[device].slots[slot];
   Turn turn;
   for (;;) {
     own.ready.acquire();
@@ -596,7 +675,7 @@ void LiveNode::ExecutorLoop(const std::stop_token& stop, DeviceIndex device, std
 
 Result<std::unique_ptr<Node>> Node::Start(NodeOptions options) {
   auto node = std::make_unique<LiveNode>(std::move(options));
-  DULY_RETURN_IF_ERROR(node->Load());
+  DULY_RETURN_IF_ERROR(node->LoadAll());
   node->StartThreads();
   return node;
 }

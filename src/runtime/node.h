@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <compare>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -38,6 +40,18 @@ struct NodeOptions {
   std::function<EventObserver*(const EngineConfig&)> make_observer;
 };
 
+struct ModelVersion {
+  std::string name;
+  std::int64_t version = 1;
+  friend auto operator<=>(const ModelVersion&, const ModelVersion&) = default;
+};
+
+// What is done first when a model is loaded that is served already.
+enum class LoadOrder : std::uint8_t {
+  kLoadFirst,    // the new one, which is always possible and takes the memory of both
+  kUnloadFirst,  // the old one, for small memories: there is none meanwhile
+};
+
 // One node in real time: the monitor around the engine, with executors, timer and payloads.
 // Threading: all methods from any thread.
 class Node {
@@ -52,9 +66,19 @@ class Node {
                                                        std::int64_t version) const = 0;
   // By name, then version.
   virtual std::vector<std::shared_ptr<const ServedModel>> Models() const = 0;
-  // kNoIndex when there is none of this name for this model.
-  virtual ApplicationIndex FindApplication(std::string_view name,
-                                           const ServedModel& model) const = 0;
+
+  // Puts these versions of one model, at least one, into the place of all that are served under its
+  // name: loaded, warmed up, measured, and then all at once. A request keeps the generation that it
+  // found; the former ones are freed when nobody refers to them any more. After a failure, which
+  // lists every fault, what was served before is served still, unless it was unloaded first.
+  // Takes as long as that takes; calls are taken one after another. With kUnloadFirst the caller
+  // must not refer to the model.
+  virtual Status Load(std::vector<ModelSpec> versions, LoadOrder order) = 0;
+  // Takes the model out of service: its requests in the node are answered, then it is freed. False:
+  // there was none.
+  virtual bool Unload(std::string_view name) = 0;
+  // What is out of service and not freed yet.
+  virtual std::vector<ModelVersion> Leaving() const = 0;
 
   // Takes the request's arrival time now. The handle is answered exactly once, maybe before Submit
   // returns. The id is for Cancel.
@@ -68,7 +92,6 @@ class Node {
   virtual std::size_t LiveRequests() const = 0;
 
   virtual EngineStats Stats() const = 0;
-  virtual const EngineConfig& config() const = 0;
   virtual TimePoint Now() const = 0;
 };
 

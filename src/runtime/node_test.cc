@@ -320,8 +320,125 @@ TEST_F(NodeTest, FindsModelsByNameAndVersion) {
   EXPECT_EQ(node_->FindModel("plus", 1)->spec.version, 1);
   EXPECT_EQ(node_->FindModel("plus", 2), nullptr);
   EXPECT_EQ(node_->FindModel("missing", -1), nullptr);
-  EXPECT_NE(node_->FindApplication("camera", *node_->FindModel("plus", -1)), kNoIndex);
-  EXPECT_EQ(node_->FindApplication("camera", *node_->FindModel("other", -1)), kNoIndex);
+  EXPECT_NE(node_->FindModel("plus", -1)->FindApplication("camera"), kNoIndex);
+  EXPECT_EQ(node_->FindModel("other", -1)->FindApplication("camera"), kNoIndex);
+}
+
+// Waits, at most ten seconds, until nothing is on its way out any more.
+void AwaitLeft(const Node& node) {
+  const TimePoint end = node.Now() + seconds(10);
+  while (!node.Leaving().empty() && node.Now() < end) std::this_thread::yield();
+  EXPECT_THAT(node.Leaving(), testing::IsEmpty());
+}
+
+ModelSpec PlusOneVersion(std::int64_t version) {
+  ModelSpec model = PlusOne("plus");
+  model.version = version;
+  return model;
+}
+
+TEST_F(NodeTest, LoadPutsTheNewVersionsInThePlaceOfTheOld) {
+  StartNode(Options(1));
+  ASSERT_TRUE(node_->Load({PlusOneVersion(2), PlusOneVersion(3)}, LoadOrder::kLoadFirst).ok());
+  EXPECT_EQ(node_->FindModel("plus", 1), nullptr);
+  EXPECT_EQ(node_->FindModel("plus", -1)->spec.version, 3);
+  EXPECT_EQ(node_->Models().size(), 2U);
+  AwaitLeft(*node_);
+  EXPECT_EQ(ValueOf(Submit(Request(41)).second->Get()), 42);
+}
+
+TEST_F(NodeTest, ARequestKeepsTheGenerationThatItFound) {
+  StartNode(Options(1));
+  const std::shared_ptr<Answers> running = Occupy();
+  const std::shared_ptr<Answers> waiting = Submit(Request(1)).second;
+  InferRequest not_yet_submitted = Request(2);
+  // With the gate shut the new one is not warmed up.
+  ModelSpec version = PlusOneVersion(2);
+  version.warmup_runs = 0;
+  ASSERT_TRUE(node_->Load({version}, LoadOrder::kLoadFirst).ok());
+  EXPECT_THAT(node_->Leaving(), testing::ElementsAre(ModelVersion{"plus", 1}));
+  const std::shared_ptr<Answers> late = Submit(std::move(not_yet_submitted)).second;
+  EXPECT_EQ(node_->Stats().models[0].waiting, 2U);
+  EXPECT_EQ(node_->Stats().models[1].waiting, 0U);
+  gate_.Set(true);
+  EXPECT_EQ(running->Get().outcome, Outcome::kOnTime);
+  EXPECT_EQ(waiting->Get().outcome, Outcome::kOnTime);
+  EXPECT_EQ(late->Get().outcome, Outcome::kOnTime);
+  AwaitLeft(*node_);
+}
+
+TEST_F(NodeTest, AFailedLoadLeavesWhatThereIs) {
+  StartNode(Options(1));
+  ModelSpec broken = PlusOneVersion(3);
+  broken.variants.front().file = "broken";
+  const Status status = node_->Load({PlusOneVersion(2), broken}, LoadOrder::kLoadFirst);
+  EXPECT_THAT(status.message(), testing::HasSubstr("version 3, variant 'default': not a model"));
+  EXPECT_EQ(node_->FindModel("plus", -1)->spec.version, 1);
+  EXPECT_THAT(node_->Leaving(), testing::IsEmpty());
+  EXPECT_EQ(ValueOf(Submit(Request(1)).second->Get()), 2);
+}
+
+TEST_F(NodeTest, UnloadAnswersWhatWasAcceptedAndFreesThen) {
+  StartNode(Options(1));
+  const std::shared_ptr<Answers> running = Occupy();
+  const std::shared_ptr<Answers> waiting = Submit(Request(1)).second;
+  EXPECT_TRUE(node_->Unload("plus"));
+  EXPECT_FALSE(node_->Unload("plus"));
+  EXPECT_EQ(node_->FindModel("plus", -1), nullptr);
+  EXPECT_THAT(node_->Leaving(), testing::ElementsAre(ModelVersion{"plus", 1}));
+  gate_.Set(true);
+  EXPECT_EQ(ValueOf(running->Get()), 1);
+  EXPECT_EQ(ValueOf(waiting->Get()), 2);
+  AwaitLeft(*node_);
+  ASSERT_TRUE(node_->Load({PlusOneVersion(1)}, LoadOrder::kLoadFirst).ok());
+  EXPECT_EQ(ValueOf(Submit(Request(1)).second->Get()), 2);
+}
+
+TEST_F(NodeTest, UnloadFirstWaitsUntilTheOldOneIsFreed) {
+  StartNode(Options(1));
+  const std::shared_ptr<Answers> running = Occupy();
+  std::future<Status> load = std::async(std::launch::async, [&] {
+    return node_->Load({PlusOneVersion(2)}, LoadOrder::kUnloadFirst);
+  });
+  while (node_->FindModel("plus", -1) != nullptr) std::this_thread::yield();
+  gate_.Set(true);
+  EXPECT_EQ(running->Get().outcome, Outcome::kOnTime);
+  EXPECT_TRUE(load.get().ok());
+  EXPECT_THAT(node_->Leaving(), testing::IsEmpty());
+  EXPECT_EQ(node_->FindModel("plus", -1)->spec.version, 2);
+}
+
+TEST_F(NodeTest, NothingGrowsWithLoadsAndUnloads) {
+  StartNode(Options(1));
+  for (std::int64_t i = 2; i < 200; ++i) {
+    ASSERT_TRUE(node_->Load({PlusOneVersion(i)}, LoadOrder::kLoadFirst).ok());
+    EXPECT_EQ(ValueOf(Submit(Request(1)).second->Get()), 2);
+    AwaitLeft(*node_);
+  }
+  EXPECT_LE(node_->Stats().models.size(), 2U);
+  EXPECT_EQ(node_->Stats().applications.size(), 1U);
+}
+
+TEST_F(NodeTest, ReloadsUnderLoadLoseNothing) {
+  StartNode(Options(2));
+  std::atomic<bool> stop = false;
+  std::atomic<int> wrong = 0;
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back([&] {
+      while (!stop) {
+        const InferResponse response = Submit(Request(1)).second->Get();
+        if (response.outcome != Outcome::kOnTime || ValueOf(response) != 2) ++wrong;
+      }
+    });
+  }
+  for (std::int64_t i = 2; i < 50; ++i) {
+    ASSERT_TRUE(node_->Load({PlusOneVersion(i)}, LoadOrder::kLoadFirst).ok());
+  }
+  stop = true;
+  clients.clear();
+  EXPECT_EQ(wrong, 0);
+  AwaitLeft(*node_);
 }
 
 TEST_F(NodeTest, EveryFaultOfEveryModelIsListed) {

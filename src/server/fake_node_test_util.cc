@@ -12,25 +12,12 @@ FakeNode::FakeNode(std::vector<ModelSpec> models) {
     auto model = std::make_shared<ServedModel>();
     model->spec = std::move(spec);
     model->generation = static_cast<GenerationIndex>(models_.size());
-    model->ready = true;
-    Generation generation;
-    generation.model = model->spec.name;
-    generation.version = model->spec.version;
-    generation.max_rows = model->spec.max_rows;
-    for (const VariantSpec& variant : model->spec.variants) {
-      generation.variants.push_back({variant.name, variant.accuracy_pct.value_or(0), {}});
-    }
-    generation.default_application = model->generation;
-    engine_config.generations.push_back(std::move(generation));
-    Application application;
-    application.name = model->spec.name;
-    engine_config.applications.push_back(std::move(application));
+    model->applications = {{model->spec.name, model->generation}, {"camera", model->generation}};
     stats.models.emplace_back().variant_requests.resize(model->spec.variants.size());
-    stats.applications.emplace_back();
+    stats.applications.emplace_back().name = model->spec.name;
     models_.push_back(std::move(model));
   }
-  engine_config.devices.push_back({"cpu", 1});
-  stats.devices.emplace_back();
+  stats.devices.emplace_back().name = "cpu";
 }
 
 FakeNode::~FakeNode() {
@@ -99,10 +86,6 @@ std::shared_ptr<const ServedModel> FakeNode::FindModel(std::string_view name,
 }
 
 std::vector<std::shared_ptr<const ServedModel>> FakeNode::Models() const { return models_; }
-
-ApplicationIndex FakeNode::FindApplication(std::string_view name, const ServedModel& model) const {
-  return name == "camera" ? model.generation : kNoIndex;
-}
 
 RequestId FakeNode::Submit(InferRequest request, ResponseHandle response) {
   RequestId id;

@@ -37,18 +37,20 @@ class FakeNode : public Node {
   std::shared_ptr<const ServedModel> FindModel(std::string_view name,
                                                std::int64_t version) const override;
   std::vector<std::shared_ptr<const ServedModel>> Models() const override;
-  ApplicationIndex FindApplication(std::string_view name, const ServedModel& model) const override;
+  // Its models are those it was made with.
+  Status Load(std::vector<ModelSpec> /*versions*/, LoadOrder /*order*/) override {
+    return Status(StatusCode::kUnavailable, "a fake node loads nothing");
+  }
+  bool Unload(std::string_view /*name*/) override { return false; }
+  std::vector<ModelVersion> Leaving() const override { return {}; }
   RequestId Submit(InferRequest request, ResponseHandle response) override;
   void Cancel(RequestId id) override;
   void Drain() override;
   std::size_t LiveRequests() const override;
   EngineStats Stats() const override { return stats; }
-  const EngineConfig& config() const override { return engine_config; }
   TimePoint Now() const override { return TimePoint(std::chrono::seconds(100)); }
 
-  // What Stats() and config() give.
-  EngineStats stats;
-  EngineConfig engine_config;
+  EngineStats stats;  // what Stats() gives
 
  private:
   struct Held {

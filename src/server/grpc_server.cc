@@ -149,7 +149,7 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
   serve(&GrpcService::RequestModelReady,
         [&models](const ModelReadyRequest& request, ModelReadyResponse& reply) {
           const auto model = models.FindModel(request.name(), request.version());
-          reply.set_ready(model && (*model)->ready);
+          reply.set_ready(model.has_value());
           return model ? Status() : model.error();
         });
   serve(&GrpcService::RequestModelMetadata,

@@ -214,7 +214,7 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
     case Kind::kIndex:
       return Json(ToJson(service_.RepositoryIndex())["models"]);
     case Kind::kMetrics: {
-      HttpReply reply = Json(MetricsText(node().Models(), node().config(), node().Stats()));
+      HttpReply reply = Json(MetricsText(node().Models(), node().Stats()));
       reply.content_type = kMetricsContentType;
       return reply;
     }
@@ -255,9 +255,7 @@ Result<HttpReply> HttpRoutes::AnswerModel(const HttpRoute& route) const {
     case Kind::kModelReady: {
       DULY_ASSIGN_OR_RETURN(const std::shared_ptr<const ServedModel> model,
                             service_.FindModel(route.model, route.version));
-      HttpReply reply = Json({{"name", model->spec.name}, {"ready", model->ready}});
-      if (!model->ready) reply.code = 400;
-      return reply;
+      return Json({{"name", model->spec.name}, {"ready", true}});
     }
     case Kind::kModelConfig: {
       DULY_ASSIGN_OR_RETURN(const inference::ModelConfig config,
@@ -316,7 +314,7 @@ Result<InferCall> HttpRoutes::DecodeInfer(const HttpRoute& route, InferDecoder& 
                                           const Buffer& body,
                                           std::optional<std::uint64_t> json_size) const {
   DULY_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> model,
-                        service_.FindReadyModel(route.model, route.version));
+                        service_.FindModel(route.model, route.version));
   if (!json_size && body.size() == 0) {
     return Error(StatusCode::kInvalidArgument, "the request has no body");
   }

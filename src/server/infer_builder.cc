@@ -291,7 +291,7 @@ Status InferRequestBuilder::SetParameter(std::string_view name, const ParameterV
   if (name == "application") {
     const auto* text = std::get_if<std::string_view>(&value);
     if (text == nullptr) return invalid("a name");
-    request_.application = node_.FindApplication(*text, *request_.model);
+    request_.application = request_.model->FindApplication(*text);
     if (request_.application != kNoIndex) return Status();
     return Invalid(
         fmt::format("parameter 'application': no application '{}' is declared for model '{}'",

@@ -164,11 +164,10 @@ void AddDecisions(const std::vector<ModelRow>& rows, Exposition& out) {
   }
 }
 
-void AddApplications(const EngineConfig& config, const EngineStats& stats, Exposition& out) {
+void AddApplications(const EngineStats& stats, Exposition& out) {
   const auto each = [&](MetricFamily& family, auto add) {
-    const std::size_t count = std::min(config.applications.size(), stats.applications.size());
-    for (std::size_t i = 0; i < count; ++i) {
-      add(family, Labels{{"application", config.applications[i].name}}, stats.applications[i]);
+    for (const ApplicationStats& application : stats.applications) {
+      add(family, Labels{{"application", application.name}}, application);
     }
   };
   each(out.Counter("duly_requests_total", "Requests that ended, by application and outcome"),
@@ -203,12 +202,11 @@ void AddApplications(const EngineConfig& config, const EngineStats& stats, Expos
        });
 }
 
-void AddDevices(const EngineConfig& config, const EngineStats& stats, Exposition& out) {
+void AddDevices(const EngineStats& stats, Exposition& out) {
   const auto each = [&](std::string name, std::string help, auto value) {
     MetricFamily& family = out.Counter(std::move(name), std::move(help));
-    const std::size_t count = std::min(config.devices.size(), stats.devices.size());
-    for (std::size_t i = 0; i < count; ++i) {
-      Add(family, {{"device", config.devices[i].name}}, value(stats.devices[i]));
+    for (const DeviceStats& device : stats.devices) {
+      Add(family, {{"device", device.name}}, value(device));
     }
   };
   each("duly_device_busy_seconds_total", "Time that slots were executing, summed over slots",
@@ -222,7 +220,7 @@ void AddDevices(const EngineConfig& config, const EngineStats& stats, Exposition
        [](const DeviceStats& s) { return s.prediction_error_sum; });
 
   MetricFamily& slots = out.Gauge("duly_device_slots", "Batches that run at once");
-  for (const EngineDevice& device : config.devices) {
+  for (const DeviceStats& device : stats.devices) {
     Add(slots, {{"device", device.name}}, Count(device.slots));
   }
 }
@@ -230,7 +228,7 @@ void AddDevices(const EngineConfig& config, const EngineStats& stats, Exposition
 }  // namespace
 
 std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> models,
-                        const EngineConfig& config, const EngineStats& stats) {
+                        const EngineStats& stats) {
   std::vector<ModelRow> rows;
   for (const auto& model : models) {
     if (model->generation >= stats.models.size()) continue;
@@ -242,8 +240,8 @@ std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> mode
   AddModelCounters(rows, out);
   AddModelHistograms(rows, out);
   AddDecisions(rows, out);
-  AddApplications(config, stats, out);
-  AddDevices(config, stats, out);
+  AddApplications(stats, out);
+  AddDevices(stats, out);
   Add(out.Counter("duly_dispatch_decisions_total", "Times that a policy was asked what to run"), {},
       Count(stats.dispatch_decisions));
   Add(out.Counter("duly_engine_events_total", "Events that the engine handled"), {},

@@ -4,8 +4,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
-#include "engine/engine.h"
 #include "engine/stats.h"
 #include "runtime/infer.h"
 
@@ -16,6 +16,6 @@ inline constexpr std::string_view kMetricsContentType = "text/plain; version=0.0
 // The Prometheus text exposition of what the engine counted: Triton's nv_* names where the meaning
 // is the same, duly_* for the rest. Made when it is asked for; requests pay nothing for it.
 std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> models,
-                        const EngineConfig& config, const EngineStats& stats);
+                        const EngineStats& stats);
 
 }  // namespace duly

@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 std::string Text(const FakeNode& node) {
-  return MetricsText(node.Models(), node.config(), node.Stats());
+  return MetricsText(node.Models(), node.Stats());
 }
 
 ModelSpec Model() { return EchoModel("m", 4, {{DataType::kFp32, {-1, 2}}}); }
@@ -94,7 +94,7 @@ TEST(Metrics, OutcomesAndDecisionsHaveNamesOfTheirOwn) {
   node.stats.applications[0].response_time.Observe(milliseconds(3));
   node.stats.models[0].reject_reasons = {0, 1, 2, 3, 4, 5};
   node.stats.models[0].variant_requests = {9};
-  node.stats.devices[0] = {milliseconds(1500), 4, 16, 0.5};
+  node.stats.devices[0] = {"cpu", 1, milliseconds(1500), 4, 16, 0.5};
   node.stats.dispatch_decisions = 77;
   const std::string text = Text(node);
   EXPECT_THAT(text, HasSubstr(R"(duly_requests_total{application="m",outcome="on_time"} 1)"));

@@ -171,15 +171,6 @@ Result<std::shared_ptr<const ServedModel>> ModelService::FindModel(std::string_v
   return Error(StatusCode::kNotFound, "model '{}' has no version {}", name, version);
 }
 
-Result<std::shared_ptr<const ServedModel>> ModelService::FindReadyModel(
-    std::string_view name, std::string_view version) const {
-  DULY_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> model, FindModel(name, version));
-  if (!model->ready) {
-    return Error(StatusCode::kUnavailable, "model '{}' is not ready yet", name);
-  }
-  return model;
-}
-
 inference::ServerMetadataResponse ModelService::ServerMetadata() const {
   inference::ServerMetadataResponse response;
   response.set_name("duly");
@@ -237,7 +228,7 @@ inference::RepositoryIndexResponse ModelService::RepositoryIndex() const {
     auto& entry = *response.add_models();
     entry.set_name(model->spec.name);
     entry.set_version(std::to_string(model->spec.version));
-    entry.set_state(model->ready ? "READY" : "LOADING");
+    entry.set_state("READY");
   }
   return response;
 }

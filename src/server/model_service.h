@@ -37,9 +37,6 @@ class ModelService {
   // version: decimal digits; empty: the highest.
   Result<std::shared_ptr<const ServedModel>> FindModel(std::string_view name,
                                                        std::string_view version) const;
-  // The same, for a request to it: kUnavailable while it is not ready.
-  Result<std::shared_ptr<const ServedModel>> FindReadyModel(std::string_view name,
-                                                            std::string_view version) const;
 
   inference::ServerMetadataResponse ServerMetadata() const;
   // Each once, sorted.
