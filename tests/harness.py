@@ -58,7 +58,9 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > end:
                 self.process.kill()
                 self.process.wait()
-                raise RuntimeError(f"{' '.join(self.command)} did not become ready:\n{self.log.read_text()}")
+                said = self.log.read_text()
+                self.folder.cleanup()
+                raise RuntimeError(f"{' '.join(self.command)} did not become ready:\n{said}")
             time.sleep(0.01)
         addresses = json.loads(ready.read_text())
         assert addresses["pid"] == self.process.pid

@@ -234,9 +234,8 @@ class Filter {
   }
   bool Request(const RequestId& id, ApplicationIndex application) const {
     return (!flags_.request || id.sequence == *flags_.request) &&
-           (!flags_.application ||
-            (application < config_.applications.size() &&
-             config_.applications[application].name == *flags_.application));
+           (!flags_.application || (application < config_.applications.size() &&
+                                    config_.applications[application].name == *flags_.application));
   }
   bool Ended(Outcome outcome) const {
     return !flags_.outcome || ToString(outcome) == *flags_.outcome;
@@ -318,8 +317,8 @@ Status WriteCsv(EventLogReader& reader, const Filter& filter, std::ostream& out)
     const Generation& generation = config.generations[arrival.generation];
     fmt::print(out, "{},{:.9f},{},{},{},{},{},{},", request.id.sequence,
                ToSeconds(request.arrived - header.start),
-               QuoteCsv(config.applications[request.application].name),
-               QuoteCsv(generation.model), generation.version, arrival.rows,
+               QuoteCsv(config.applications[request.application].name), QuoteCsv(generation.model),
+               generation.version, arrival.rows,
                arrival.slo < Duration(0) ? "" : millis(arrival.slo),
                arrival.timeout < Duration(0) ? "" : millis(arrival.timeout));
     if (!request.finish) {

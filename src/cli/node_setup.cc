@@ -42,10 +42,15 @@ NodeSetup ReadNodeSetup(const NodeFlags& flags, Faults& faults) {
   if (!flags.config_file.empty()) setup.config = LoadNodeConfig(flags.config_file, faults);
   if (flags.repositories.empty()) {
     faults.Add({"", 0, 0, "no model repository is given", "--model-repository DIR"});
-  } else {
+  } else if (flags.read_models) {
     setup.models = ReadRepositories(flags.repositories, faults);
     // A model with a fault is missing here; what refers to it would be reported as a second fault.
-    if (faults.empty()) CheckAgainstModels(setup.config, setup.models, faults);
+    if (faults.empty()) {
+      CheckAgainstModels(setup.config, setup.models, faults);
+      CheckFloors(setup.config, setup.models, faults);
+    }
+  } else {
+    FindModels(flags.repositories, faults);
   }
   if (!flags.profile_file.empty()) {
     if (Result<Profile> profile = LoadProfile(flags.profile_file, faults)) {

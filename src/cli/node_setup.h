@@ -19,6 +19,8 @@ struct NodeFlags {
   std::string config_file;
   std::string profile_file;
   std::string policy;  // NAME or NAME:key=value,key=value
+  // False: models are read when they are loaded.
+  bool read_models = true;
 };
 
 // Everything read and checked, nothing started.

@@ -2,6 +2,7 @@
 #include "cli/serve.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <ctime>
 #include <fstream>
 #include <future>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -33,6 +35,7 @@
 #include "runtime/steady_clock.h"
 #include "server/grpc_server.h"
 #include "server/http_server.h"
+#include "server/model_control.h"
 #include "server/model_service.h"
 #include "server/shared_memory.h"
 #include "telemetry/recorder.h"
@@ -56,6 +59,12 @@ struct ServeFlags {
   std::optional<Duration> grace;
   std::uint32_t exit_timeout_secs = 30;
   bool allow_client_shm = false;
+  ModelControlMode control_mode = ModelControlMode::kNone;
+  std::vector<std::string> load_models;
+  std::uint32_t repository_poll_secs = 15;
+  LoadOrder load_order = LoadOrder::kLoadFirst;
+  bool exit_on_error = true;
+  bool strict_readiness = true;
   bool check = false;
   bool list_policies = false;
 };
@@ -170,13 +179,34 @@ int ShutDown(const ServeFlags& flags, const Signals& signals, ModelService& serv
   return kExitDone;
 }
 
-int Serve(const ServeFlags& flags) {
+// Loads what the mode asks for at the start.
+Status LoadAtStart(const ServeFlags& flags, ModelControl& control) {
+  const std::vector<std::string>& names = flags.load_models;
+  const bool all = flags.control_mode != ModelControlMode::kExplicit ||
+                   std::ranges::find(names, "*") != names.end();
+  if (all) return control.LoadAll();
+  std::vector<std::string> failures;
+  for (const std::string& name : names) {
+    const Status status = control.Load(name);
+    if (!status.ok()) failures.emplace_back(status.message());
+  }
+  if (failures.empty()) return Status();
+  return Status(StatusCode::kInvalidArgument, fmt::format("{}", fmt::join(failures, "\n")));
+}
+
+int Serve(ServeFlags flags) {
   if (flags.list_policies) {
     ListPolicies();
     return kExitDone;
   }
   Faults faults;
+  // Else they are loaded one by one, by the same rules as later.
+  const bool at_once = flags.control_mode == ModelControlMode::kNone && flags.exit_on_error;
+  flags.node.read_models = at_once || flags.check;
   NodeSetup setup = ReadNodeSetup(flags.node, faults);
+  if (!flags.load_models.empty() && flags.control_mode != ModelControlMode::kExplicit) {
+    faults.Add({"", 0, 0, "--load-model without --model-control-mode explicit", ""});
+  }
   if (!faults.empty()) return Fail(faults.ToStatus(), kExitUsage);
   if (flags.check) {
     fmt::print("{} models, {} applications, {} devices, policy {}: no fault found\n",
@@ -203,6 +233,15 @@ int Serve(const ServeFlags& flags) {
   http.limits.bodies_bytes = flags.input_memory.value_or(
       std::max<std::uint64_t>(ReadMemoryLimit() / 4, http.limits.body_bytes));
 
+  ModelControlOptions control_options;
+  control_options.repositories = flags.node.repositories;
+  control_options.mode = flags.control_mode;
+  control_options.order = flags.load_order;
+  control_options.poll_every = std::chrono::seconds(flags.repository_poll_secs);
+  control_options.check = [config = setup.config](std::span<const ModelSpec> models,
+                                                  Faults& wrong) {
+    CheckFloors(config, models, wrong);
+  };
   Result<NodeOptions> options = ToNodeOptions(std::move(setup));
   if (!options) return Fail(options.error(), kExitUsage);
   options->inline_below = flags.inline_below.value_or(std::chrono::microseconds(50));
@@ -223,6 +262,12 @@ int Serve(const ServeFlags& flags) {
   Result<std::unique_ptr<Node>> node = Node::Start(std::move(*options));
   if (!node) return Fail(node.error(), kExitUsage);
   if (!recording.ok()) return Fail(recording.WithContext("--record"), kExitUsage);
+  std::optional<ModelControl> control(std::in_place, std::move(control_options), **node);
+  const Status loaded = at_once ? Status() : LoadAtStart(flags, *control);
+  if (!loaded.ok()) {
+    if (flags.exit_on_error) return Fail(loaded, kExitUsage);
+    spdlog::error("serving without what could not be loaded:\n{}", loaded.message());
+  }
 
   GrpcOptions grpc;
   grpc.host = flags.host;
@@ -234,22 +279,23 @@ int Serve(const ServeFlags& flags) {
   if (flags.allow_client_shm) {
     shared_memory = std::make_unique<SharedMemoryRegistry>(http.limits.bodies_bytes);
   }
-  ModelService service(**node, shared_memory.get());
+  ModelService service(**node, shared_memory.get(), &*control);
   Result<std::unique_ptr<HttpServer>> http_server = HttpServer::Start(http, service);
   if (!http_server) return Fail(http_server.error(), kExitFailed);
   Result<std::unique_ptr<GrpcServer>> grpc_server = GrpcServer::Start(grpc, service);
   if (!grpc_server) return Fail(grpc_server.error(), kExitFailed);
-  service.SetReady(true);
-  (*grpc_server)->SetServing(true);
+  const bool ready = loaded.ok() || !flags.strict_readiness;
+  service.SetReady(ready);
+  (*grpc_server)->SetServing(ready);
   spdlog::info("serving {} models on http://{}:{} and grpc://{}:{} under {}{}",
                (*node)->Models().size(), flags.host, (*http_server)->port(), flags.host,
                (*grpc_server)->port(), header.policy,
                flags.host == "127.0.0.1" ? " (this machine only; --host opens it to others)" : "");
   if (!flags.ready_file.empty()) {
-    if (const Status ready =
+    if (const Status written =
             WriteReadyFile(flags.ready_file, flags.host, **http_server, **grpc_server);
-        !ready.ok()) {
-      return Fail(ready, kExitFailed);
+        !written.ok()) {
+      return Fail(written, kExitFailed);
     }
   }
 
@@ -257,6 +303,7 @@ int Serve(const ServeFlags& flags) {
   const int code = ShutDown(flags, signals, service, **http_server, **grpc_server);
   grpc_server->reset();
   http_server->reset();
+  control.reset();
   node->reset();
   if (recorder != nullptr) {
     if (const Status closed = recorder->Close(); !closed.ok()) {
@@ -277,6 +324,38 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
       ->type_name("DIR")
       ->expected(1)
       ->take_all();
+  parser
+      .add_option("--model-control-mode", flags->control_mode,
+                  "none, poll (follows the folders) or explicit (clients load)")
+      ->type_name("MODE")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, ModelControlMode>{
+                                              {"none", ModelControlMode::kNone},
+                                              {"poll", ModelControlMode::kPoll},
+                                              {"explicit", ModelControlMode::kExplicit}})
+                      .description(""));
+  parser
+      .add_option("--load-model", flags->load_models,
+                  "explicit: load it at the start, * all (repeatable)")
+      ->type_name("NAME")
+      ->expected(1)
+      ->take_all();
+  parser
+      .add_option("--repository-poll-secs", flags->repository_poll_secs,
+                  "poll: how often to look (15)")
+      ->type_name("S")
+      ->check(CLI::Range(1U, 86'400U).description(""));
+  parser
+      .add_option("--reload", flags->load_order,
+                  "load-first, or unload-first for small memories (load-first)")
+      ->type_name("ORDER")
+      ->transform(CLI::CheckedTransformer(
+                      std::map<std::string, LoadOrder>{{"load-first", LoadOrder::kLoadFirst},
+                                                       {"unload-first", LoadOrder::kUnloadFirst}})
+                      .description(""));
+  parser.add_flag("--exit-on-error", flags->exit_on_error,
+                  "=false: start without the models that cannot be loaded");
+  parser.add_flag("--strict-readiness", flags->strict_readiness,
+                  "=false: be ready without them, too");
   parser.add_option("--config", flags->node.config_file, "Devices, applications, limits")
       ->type_name("FILE");
   parser

@@ -331,8 +331,7 @@ TEST(Engine, ServesWhatIsLoadedLaterAndNotWhatIsUnloaded) {
   load.generation = other[0];
   load.generation.default_application = 1;
   load.applications.push_back(other.application(0));
-  VirtualDriver driver(node.config(), Simple(),
-                       [](const StartBatch&) { return milliseconds(15); });
+  VirtualDriver driver(node.config(), Simple(), [](const StartBatch&) { return milliseconds(15); });
   driver.LoadAt(At(milliseconds(1)), load);
   driver.ArriveAt(At(milliseconds(2)), Of(1));
   driver.UnloadAt(At(milliseconds(20)), 0);

@@ -11,8 +11,7 @@ namespace {
 
 template <typename... Values>
 Status Wrong(fmt::format_string<Values...> format, Values&&... values) {
-  return Status(StatusCode::kInvalidArgument,
-                fmt::format(format, std::forward<Values>(values)...));
+  return Status(StatusCode::kInvalidArgument, fmt::format(format, std::forward<Values>(values)...));
 }
 
 }  // namespace
@@ -38,8 +37,8 @@ Status CheckGeneration(const Generation& generation, std::size_t devices,
                      generation.model, placement.device, devices);
       }
       if (!seen.insert(placement.device).second || placement.instances == 0) {
-        return Wrong("variant '{}' of model '{}' is on device {} twice or not at all",
-                     variant.name, generation.model, placement.device);
+        return Wrong("variant '{}' of model '{}' is on device {} twice or not at all", variant.name,
+                     generation.model, placement.device);
       }
     }
   }
@@ -59,8 +58,8 @@ Status Apply(const GenerationLoad& load, std::size_t devices, std::vector<Genera
       return Wrong("application '{}' has weight {}", application.name, application.weight);
     }
   }
-  if (Status status = CheckGeneration(load.generation, devices,
-                                      applications.size() + load.applications.size());
+  if (Status status =
+          CheckGeneration(load.generation, devices, applications.size() + load.applications.size());
       !status.ok()) {
     return status;
   }

@@ -6,6 +6,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
+#include <google/protobuf/util/json_util.h>
 #include <model_config.pb.h>
 
 #include <algorithm>
@@ -596,6 +597,20 @@ ModelConfigFile ParseModelConfig(const std::string& text, const std::string& fil
   result.spec.config_file = file;
   faults.Sort();
   all_faults.Append(std::move(faults));
+  return result;
+}
+
+ModelConfigFile ParseModelConfigJson(const std::string& json, const std::string& source,
+                                     const std::string& model_name, Faults& faults) {
+  inference::ModelConfig config;
+  const pb::util::Status parsed = pb::util::JsonStringToMessage(json, &config);
+  if (!parsed.ok()) {
+    faults.Add({source, 0, 0, std::string(parsed.message()), "a ModelConfig as JSON"});
+    return ModelConfigFile();
+  }
+  const ParseInfoTree nowhere;
+  ModelConfigFile result = Reader(config, nowhere, source, faults).Read(model_name);
+  result.spec.config_file = source;
   return result;
 }
 

@@ -37,4 +37,9 @@ struct ModelConfigFile {
 ModelConfigFile ParseModelConfig(const std::string& text, const std::string& file,
                                  const std::string& model_name, Faults& faults);
 
+// The same from the JSON form, as clients send it; `source` stands for the file, and no fault has a
+// place in it.
+ModelConfigFile ParseModelConfigJson(const std::string& json, const std::string& source,
+                                     const std::string& model_name, Faults& faults);
+
 }  // namespace duly

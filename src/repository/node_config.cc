@@ -222,41 +222,41 @@ void CheckAgainstModels(const NodeConfig& config, std::span<const ModelSpec> mod
   std::vector<std::string_view> known = NamesOf(models, &ModelSpec::name);
   known.erase(std::unique(known.begin(), known.end()), known.end());
   const std::string expected = fmt::format("one of: {}", fmt::join(known, ", "));
-  const auto is_known = [&](const std::string& name) {
-    return std::find(known.begin(), known.end(), name) != known.end();
+  const auto check = [&](const std::string& name, const Place& place) {
+    if (std::ranges::find(known, name) != known.end()) return;
+    faults.Add(place, UnknownModel(name, known), expected);
   };
-  for (const ModelPlacement& placement : config.placement) {
-    if (is_known(placement.model)) continue;
-    faults.Add(placement.place, UnknownModel(placement.model, known), expected);
+  for (const ModelPlacement& placement : config.placement) check(placement.model, placement.place);
+  for (std::size_t i = 0; i < config.applications.size(); ++i) {
+    check(config.applications[i].model, config.application_places[i].model);
   }
+  faults.Sort();
+  all_faults.Append(std::move(faults));
+}
+
+void CheckFloors(const NodeConfig& config, std::span<const ModelSpec> models, Faults& all_faults) {
+  Faults faults;
   for (std::size_t i = 0; i < config.applications.size(); ++i) {
     const ApplicationSpec& application = config.applications[i];
-    const NodeConfig::ApplicationPlaces& places = config.application_places[i];
-    if (!is_known(application.model)) {
-      faults.Add(places.model, UnknownModel(application.model, known), expected);
-      continue;
-    }
+    const Place& place = config.application_places[i].min_accuracy;
     if (!application.min_accuracy_pct) continue;
-    for (const ModelSpec& model : models) {
-      if (model.name != application.model) continue;
-      const VariantSpec* best = nullptr;
-      for (const VariantSpec& variant : model.variants) {
-        if (!variant.accuracy_pct) continue;
-        if (best == nullptr || *variant.accuracy_pct > *best->accuracy_pct) best = &variant;
-      }
-      if (best == nullptr) {
-        faults.Add(places.min_accuracy,
-                   fmt::format("min_accuracy is {}, and no variant of '{}' states its accuracy",
-                               *application.min_accuracy_pct, model.name),
-                   "an accuracy in the model's duly.yaml");
-        break;
-      }
-      if (*best->accuracy_pct >= *application.min_accuracy_pct) continue;
-      faults.Add(places.min_accuracy,
+    const auto model = std::ranges::find(models, application.model, &ModelSpec::name);
+    if (model == models.end()) continue;
+    const VariantSpec* best = nullptr;
+    for (const VariantSpec& variant : model->variants) {
+      if (!variant.accuracy_pct) continue;
+      if (best == nullptr || *variant.accuracy_pct > *best->accuracy_pct) best = &variant;
+    }
+    if (best == nullptr) {
+      faults.Add(place,
+                 fmt::format("min_accuracy is {}, and no variant of '{}' states its accuracy",
+                             *application.min_accuracy_pct, model->name),
+                 "an accuracy in the model's duly.yaml");
+    } else if (*best->accuracy_pct < *application.min_accuracy_pct) {
+      faults.Add(place,
                  fmt::format("min_accuracy is {}, which no variant of '{}' reaches",
-                             *application.min_accuracy_pct, model.name),
+                             *application.min_accuracy_pct, model->name),
                  fmt::format("at most {}, the accuracy of '{}'", *best->accuracy_pct, best->name));
-      break;
     }
   }
   faults.Sort();

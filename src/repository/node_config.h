@@ -73,9 +73,10 @@ struct NodeConfig {
 NodeConfig ParseNodeConfig(const std::string& text, const std::string& file, Faults& faults);
 NodeConfig LoadNodeConfig(const std::string& file, Faults& faults);
 
-// What shows only beside the models: applications and placements of models that are not there, and
-// accuracies that no variant reaches.
+// What shows only beside the models. Applications and placements of models that are not there:
 void CheckAgainstModels(const NodeConfig& config, std::span<const ModelSpec> models,
                         Faults& faults);
+// Accuracies that no variant of these models reaches:
+void CheckFloors(const NodeConfig& config, std::span<const ModelSpec> models, Faults& faults);
 
 }  // namespace duly

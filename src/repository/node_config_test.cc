@@ -228,6 +228,8 @@ TEST(NodeConfig, IsCheckedAgainstTheModels) {
       "node.yaml", faults);
   ASSERT_EQ(faults.ToString(), "");
   CheckAgainstModels(config, models, faults);
+  CheckFloors(config, models, faults);
+  faults.Sort();
   EXPECT_EQ(
       faults.ToString(),
       "node.yaml:3:22: there is no model 'fashon' (did you mean 'fashion'?): expected one of: "

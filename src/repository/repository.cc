@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <system_error>
-#include <tuple>
+#include <utility>
 
 #include "base/file.h"
+#include "base/random.h"
 #include "repository/model_config.h"
 #include "repository/serving_file.h"
 
@@ -188,7 +190,8 @@ ModelSpec SpecOfVersion(const ModelFiles& model, std::int64_t version, Faults& f
 
 }  // namespace
 
-std::vector<ModelSpec> ReadModel(const std::string& folder, Faults& all_faults) {
+std::vector<ModelSpec> ReadModel(const std::string& folder, Faults& all_faults,
+                                 const std::optional<std::string>& config_json) {
   Faults faults;
   ModelFiles model;
   model.folder = folder;
@@ -196,7 +199,9 @@ std::vector<ModelSpec> ReadModel(const std::string& folder, Faults& all_faults) 
   CheckName(name, folder, faults);
 
   const std::string config_file = (fs::path(folder) / "config.pbtxt").string();
-  if (const std::optional<std::string> text = ReadIfThere(config_file, faults)) {
+  if (config_json) {
+    model.config = ParseModelConfigJson(*config_json, "parameter 'config'", name, faults);
+  } else if (const std::optional<std::string> text = ReadIfThere(config_file, faults)) {
     model.config = ParseModelConfig(*text, config_file, name, faults);
   } else {
     model.config.spec.rows_from_file = true;
@@ -223,31 +228,48 @@ std::vector<ModelSpec> ReadModel(const std::string& folder, Faults& all_faults) 
   return specs;
 }
 
-std::vector<ModelSpec> ReadRepositories(std::span<const std::string> folders, Faults& faults) {
-  std::vector<ModelSpec> all;
-  std::vector<std::pair<std::string, std::string>> seen;  // model, folder
+std::map<std::string, std::string> FindModels(std::span<const std::string> folders,
+                                              Faults& faults) {
+  std::map<std::string, std::string> models;
   for (const std::string& folder : folders) {
     const std::optional<std::vector<std::string>> names = SubfoldersOf(folder, faults);
     if (!names) continue;
     for (const std::string& name : *names) {
       if (name.starts_with('.')) continue;
       const std::string model_folder = (fs::path(folder) / name).string();
-      const auto other = std::find_if(seen.begin(), seen.end(),
-                                      [&](const auto& entry) { return entry.first == name; });
-      if (other != seen.end()) {
-        faults.Add({model_folder, 0, 0, fmt::format("model '{}' is in {} too", name, other->second),
-                    "each model in one repository"});
-        continue;
-      }
-      seen.emplace_back(name, model_folder);
-      std::vector<ModelSpec> specs = ReadModel(model_folder, faults);
-      std::move(specs.begin(), specs.end(), std::back_inserter(all));
+      const auto [other, is_new] = models.emplace(name, model_folder);
+      if (is_new) continue;
+      faults.Add({model_folder, 0, 0, fmt::format("model '{}' is in {} too", name, other->second),
+                  "each model in one repository"});
     }
   }
-  std::sort(all.begin(), all.end(), [](const ModelSpec& a, const ModelSpec& b) {
-    return std::tie(a.name, a.version) < std::tie(b.name, b.version);
-  });
+  return models;
+}
+
+std::vector<ModelSpec> ReadRepositories(std::span<const std::string> folders, Faults& all_faults) {
+  Faults faults;
+  std::vector<ModelSpec> all;
+  for (const auto& [name, folder] : FindModels(folders, faults)) {
+    std::ranges::move(ReadModel(folder, faults), std::back_inserter(all));
+  }
+  faults.Sort();
+  all_faults.Append(std::move(faults));
   return all;
+}
+
+std::uint64_t FolderFingerprint(const std::string& folder) {
+  // The order in which a folder lists its files means nothing.
+  std::vector<std::string> files;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(folder, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    std::error_code ignored;
+    const auto written = fs::last_write_time(entry->path(), ignored).time_since_epoch().count();
+    const std::uintmax_t size = entry->is_regular_file(ignored) ? entry->file_size(ignored) : 0;
+    files.push_back(fmt::format("{}|{}|{}", entry->path().string(), size, written));
+  }
+  std::ranges::sort(files);
+  return StableHash(fmt::format("{}", fmt::join(files, "\n")));
 }
 
 }  // namespace duly

@@ -52,6 +52,38 @@ TEST_F(Repository, ModelWithoutConfigurationHasNameVersionAndFile) {
   EXPECT_EQ(spec.variants[0].file, folder_.At("m/1/model.onnx"));
 }
 
+TEST_F(Repository, AConfigurationAsJsonReplacesTheFile) {
+  folder_.Write("m/config.pbtxt", "broken");
+  folder_.Write("m/1/model.onnx", "");
+  const auto read = [&](const std::string& json) {
+    faults_ = Faults();
+    return ReadModel(folder_.At("m"), faults_, json);
+  };
+  const std::vector<ModelSpec> specs =
+      read(R"({"maxBatchSize": 4, "instance_group": [{"count": 2}]})");
+  EXPECT_EQ(FaultText(), "");
+  ASSERT_EQ(specs.size(), 1u);
+  EXPECT_EQ(specs[0].max_rows, 4u);
+  EXPECT_EQ(specs[0].instances, 2u);
+  EXPECT_TRUE(read(R"({"instance_group": [{"count": -1}], "ensemble_scheduling": {}})").empty());
+  EXPECT_NE(FaultText().find("parameter 'config': "), std::string::npos);
+  EXPECT_NE(FaultText().find("ensemble"), std::string::npos);
+  EXPECT_TRUE(read("{").empty());
+  EXPECT_NE(FaultText().find("expected a ModelConfig as JSON"), std::string::npos);
+}
+
+TEST_F(Repository, AFingerprintChangesWithTheFolder) {
+  folder_.Write("m/1/model.onnx", "abc");
+  const std::string m = folder_.At("m");
+  const std::uint64_t before = FolderFingerprint(m);
+  EXPECT_EQ(FolderFingerprint(m), before);
+  folder_.Write("m/1/model.onnx", "abcd");
+  const std::uint64_t longer = FolderFingerprint(m);
+  EXPECT_NE(longer, before);
+  folder_.Write("m/2/model.onnx", "");
+  EXPECT_NE(FolderFingerprint(m), longer);
+}
+
 TEST_F(Repository, CopyNeedsNoFile) {
   folder_.Write("m/config.pbtxt",
                 "backend: 'copy' input {name: 'x' data_type: TYPE_FP32 dims: 4} "

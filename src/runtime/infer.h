@@ -105,10 +105,9 @@ struct InferRequest {
   std::vector<Tensor> inputs;
   std::vector<std::uint32_t> wanted_outputs;  // indices into the spec's outputs; empty: all
   std::uint32_t rows = 1;  // of the leading dimension; 1 when the model does not batch
-  ApplicationIndex application =
-      kNoIndex;                     // of the model; kNoIndex: its default one
-  std::optional<Duration> slo;      // promise, from arrival to answer
-  std::optional<Duration> timeout;  // patience, from arrival to start
+  ApplicationIndex application = kNoIndex;  // of the model; kNoIndex: its default one
+  std::optional<Duration> slo;              // promise, from arrival to answer
+  std::optional<Duration> timeout;          // patience, from arrival to start
   // The call itself ends then: bounds patience, whoever states it, and says nothing of a promise.
   std::optional<Duration> call_timeout;
   std::optional<double> min_accuracy_pct;

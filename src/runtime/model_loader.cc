@@ -52,9 +52,8 @@ Status WarmUp(const ModelSpec& model, LoadedVariant& loaded) {
 }
 
 bool IsPlaced(const NodeOptions& options, const std::string& model, const std::string& device) {
-  const auto placement = std::ranges::find(options.placement, model, [](const auto& entry) {
-    return entry.first;
-  });
+  const auto placement =
+      std::ranges::find(options.placement, model, [](const auto& entry) { return entry.first; });
   return placement == options.placement.end() ||
          std::ranges::find(placement->second, device) != placement->second.end();
 }
@@ -109,7 +108,8 @@ Result<LoadedModel> LoadModel(ModelSpec model, const NodeOptions& options, Fault
       }
       Placement place;
       place.device = d;
-      place.instances = model.instances == 0 ? device.slots : std::min(model.instances, device.slots);
+      place.instances =
+          model.instances == 0 ? device.slots : std::min(model.instances, device.slots);
       place.service = ServicePrediction(std::move(*curve));
       variant.placements.push_back(std::move(place));
       here.back() = std::move(*loaded);

@@ -78,9 +78,8 @@ class Unused {
   std::optional<GenerationIndex> Take(const std::stop_token& stop) {
     const MutexLock lock(mutex_);
     while (generations_.empty()) {
-      if (!changed_.wait(mutex_, stop, [this]() DULY_REQUIRES(mutex_) {
-            return !generations_.empty();
-          })) {
+      if (!changed_.wait(mutex_, stop,
+                         [this]() DULY_REQUIRES(mutex_) { return !generations_.empty(); })) {
         return std::nullopt;
       }
     }

@@ -103,20 +103,27 @@ class StreamCall::Request final : public ResponseSink,
 };
 
 void ControlCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
-                        Answer answer) {
+                        Answer answer, WorkThread* thread) {
   // Deletes itself after its last event.
-  auto* const call = new ControlCall(shared, queue, request, std::move(answer));
+  auto* const call = new ControlCall(shared, queue, request, std::move(answer), thread);
   (shared.service.*request)(&call->context_, &call->bytes_, &call->writer_, &queue, &queue,
                             static_cast<GrpcEvent*>(call));
 }
 
 void ControlCall::Complete(bool ok) {
   if (finishing_ || !ok) {
+    if (finishing_) shared_.open.Remove();
     delete this;
     return;
   }
-  Await(shared_, queue_, request_, answer_);
+  Await(shared_, queue_, request_, answer_, thread_);
   finishing_ = true;
+  shared_.open.Add();
+  if (thread_ == nullptr) return Reply();
+  thread_->Post([this] { Reply(); });
+}
+
+void ControlCall::Reply() {
   const Result<grpc::ByteBuffer> reply = answer_(bytes_);
   if (reply) {
     writer_.Finish(*reply, grpc::Status::OK, static_cast<GrpcEvent*>(this));

@@ -195,7 +195,7 @@ class StreamCall final : public std::enable_shared_from_this<StreamCall> {
   CallEvent<StreamCall, &StreamCall::OnDone> done_;
 };
 
-// Any other unary call: answered at once.
+// Any other unary call: answered at once, or on a thread for what takes long.
 class ControlCall final : public GrpcEvent {
  public:
   using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
@@ -206,18 +206,24 @@ class ControlCall final : public GrpcEvent {
   using Answer = std::function<Result<grpc::ByteBuffer>(grpc::ByteBuffer&)>;
 
   static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
-                    Answer answer);
+                    Answer answer, WorkThread* thread);
   void Complete(bool ok) override;
 
  private:
   ControlCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
-              Answer answer)
-      : shared_(shared), queue_(queue), request_(request), answer_(std::move(answer)) {}
+              Answer answer, WorkThread* thread)
+      : shared_(shared),
+        queue_(queue),
+        request_(request),
+        answer_(std::move(answer)),
+        thread_(thread) {}
+  void Reply();
 
   GrpcShared& shared_;
   grpc::ServerCompletionQueue& queue_;
   const Request request_;
   const Answer answer_;
+  WorkThread* const thread_;  // null: at once
   grpc::ServerContext context_;
   grpc::ByteBuffer bytes_;
   Writer writer_{&context_};

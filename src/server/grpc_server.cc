@@ -126,10 +126,10 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
     UnaryCall::Await(shared_, queue);
     StreamCall::Await(shared_, queue);
   }
-  const auto serve = [&](ControlCall::Request request, auto answer) {
+  const auto serve = [&](ControlCall::Request request, auto answer, WorkThread* thread = nullptr) {
     ControlCall::Await(
         shared_, queue, request,
-        OfBytes(std::move(answer), &decltype(answer)::operator(), shared_.message_bytes));
+        OfBytes(std::move(answer), &decltype(answer)::operator(), shared_.message_bytes), thread);
   };
   using namespace inference;  // NOLINT: the messages of each call
   serve(&GrpcService::RequestServerLive, [](const ServerLiveRequest&, ServerLiveResponse& reply) {
@@ -169,17 +169,26 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
           return Give(models.ModelStatistics(request.name(), request.version()), reply);
         });
   serve(&GrpcService::RequestRepositoryIndex,
-        [&models](const RepositoryIndexRequest&, RepositoryIndexResponse& reply) {
-          reply = models.RepositoryIndex();
-          return Status();
+        [&models](const RepositoryIndexRequest& request, RepositoryIndexResponse& reply) {
+          return Give(models.RepositoryIndex(request), reply);
         });
   // Whatever the messages are: they are not looked at.
   const auto later = [](const ServerLiveRequest&, ServerLiveResponse&) {
     return Status(StatusCode::kUnimplemented,
                   "this part of the protocol is not in this version of Duly");
   };
-  serve(&GrpcService::RequestRepositoryModelLoad, later);
-  serve(&GrpcService::RequestRepositoryModelUnload, later);
+  serve(
+      &GrpcService::RequestRepositoryModelLoad,
+      [&models](const RepositoryModelLoadRequest& request, RepositoryModelLoadResponse&) {
+        return models.LoadModel(request);
+      },
+      models.control_thread());
+  serve(
+      &GrpcService::RequestRepositoryModelUnload,
+      [&models](const RepositoryModelUnloadRequest& request, RepositoryModelUnloadResponse&) {
+        return models.UnloadModel(request);
+      },
+      models.control_thread());
   const SharedMemoryService& shared_memory = models.shared_memory();
   serve(&GrpcService::RequestSystemSharedMemoryStatus,
         [&shared_memory](const SystemSharedMemoryStatusRequest& request,

@@ -376,7 +376,8 @@ void HttpConnection::Dispatch() {
   if (refusal_) return Reply(FaultReply(*refusal_));
   if (head_.coding == ContentCoding::kIdentity || body_.size() == 0) return DispatchPlain();
   // However small: how large it becomes is not known before.
-  OnParseThread(
+  On(
+      shared_.parse_thread,
       [this, coded = body_.Take()] {
         std::pair<std::optional<HttpFault>, HttpBody> result;
         result.first = InflateBody(head_.coding, coded.data(),
@@ -393,6 +394,11 @@ void HttpConnection::Dispatch() {
 
 void HttpConnection::DispatchPlain() {
   if (route_.kind == HttpRoute::Kind::kInfer) return DispatchInfer();
+  if (WorkThread* const control = shared_.routes.ThreadOf(route_)) {
+    return On(
+        *control, [this, body = body_.Take()] { return shared_.routes.Answer(route_, body); },
+        [this](HttpReply reply) { Reply(std::move(reply)); });
+  }
   Reply(shared_.routes.Answer(route_, body_.Take()));
 }
 
@@ -403,18 +409,18 @@ void HttpConnection::DispatchInfer() {
   if (json_bytes <= kLargeJsonBytes) {
     return Submit(shared_.routes.DecodeInfer(route_, thread_.decoder(), body, head_.json_size));
   }
-  OnParseThread(
+  On(
+      shared_.parse_thread,
       [this, body] {
-        return shared_.routes.DecodeInfer(route_, shared_.parse_thread.decoder(), body,
-                                          head_.json_size);
+        return shared_.routes.DecodeInfer(route_, shared_.parse_decoder, body, head_.json_size);
       },
       [this](Result<InferCall> call) { Submit(std::move(call)); });
 }
 
 template <typename Work, typename Then>
-void HttpConnection::OnParseThread(Work work, Then then) {
+void HttpConnection::On(WorkThread& thread, Work work, Then then) {
   parsing_ = true;
-  shared_.parse_thread.Post([self = shared_from_this(), work = std::move(work), then]() mutable {
+  thread.Post([self = shared_from_this(), work = std::move(work), then]() mutable {
     auto result = std::make_unique<decltype(work())>(work());
     asio::post(self->thread_.context(), [self, then, result = std::move(result)]() mutable {
       self->parsing_ = false;
@@ -458,7 +464,8 @@ void HttpConnection::OnAnswered(InferResponse response) {
   if (!IsLargeJson(format_, response)) {
     return Reply(shared_.routes.InferReply(format_, std::move(response)));
   }
-  OnParseThread(
+  On(
+      shared_.parse_thread,
       [this, response = std::move(response)]() mutable {
         return shared_.routes.InferReply(format_, std::move(response));
       },
@@ -484,7 +491,8 @@ ContentCoding HttpConnection::CodingFor(const HttpReply& reply) const {
 void HttpConnection::Reply(HttpReply reply) {
   const ContentCoding coding = CodingFor(reply);
   if (coding == ContentCoding::kIdentity) return Send(std::move(reply));
-  OnParseThread(
+  On(
+      shared_.parse_thread,
       [coding, reply = std::move(reply)]() mutable {
         std::vector<std::span<const std::byte>> parts{std::as_bytes(std::span(reply.body))};
         parts.insert(parts.end(), reply.binary.begin(), reply.binary.end());

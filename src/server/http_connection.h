@@ -21,7 +21,7 @@
 #include "server/infer_json.h"
 #include "server/io_thread.h"
 #include "server/memory_budget.h"
-#include "server/parse_thread.h"
+#include "server/work_thread.h"
 
 namespace duly {
 
@@ -35,7 +35,9 @@ struct HttpShared {
   const HttpOptions options;
   const std::shared_ptr<MemoryBudget> bodies;
   HttpRoutes routes;
-  ParseThread parse_thread;
+  InferDecoder parse_decoder;  // the parse thread's
+  // Reads and writes JSON that takes milliseconds, so that other connections' requests do not wait.
+  WorkThread parse_thread{"duly-parse"};
   std::atomic<bool> leaving{false};  // answers ask clients to close
   std::atomic<std::uint32_t> connections{0};
 };
@@ -106,7 +108,7 @@ class HttpConnection final : public ResponseSink,
   // Calls work() on the parse thread, which may read what belongs to the request: the connection
   // leaves that alone meanwhile. Then calls then(its result) here, unless the connection is closed.
   template <typename Work, typename Then>
-  void OnParseThread(Work work, Then then);
+  void On(WorkThread& thread, Work work, Then then);
 
   void Close();
   void Leave();

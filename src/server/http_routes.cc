@@ -12,6 +12,7 @@
 #include "server/metrics.h"
 #include "server/outcome_codes.h"
 #include "server/proto_json.h"
+#include "server/repository_json.h"
 
 namespace duly {
 namespace {
@@ -45,9 +46,9 @@ constexpr std::array<Pattern, 22> kServerRoutes{
      {"/v2/cudasharedmemory/region/{}/status", Kind::kCudaMemoryStatus, Methods::kGet},
      {"/v2/cudasharedmemory/region/{}/register", Kind::kCudaMemoryRegister, Methods::kPost},
      {"/v2/cudasharedmemory/region/{}/unregister", Kind::kCudaMemoryUnregister, Methods::kPost},
-     {"/v2/repository/{}/index", Kind::kLater, Methods::kPost},
-     {"/v2/repository/models/{}/load", Kind::kLater, Methods::kPost},
-     {"/v2/repository/models/{}/unload", Kind::kLater, Methods::kPost}}};
+     {"/v2/repository/{}/index", Kind::kIndex, Methods::kPost},
+     {"/v2/repository/models/{}/load", Kind::kLoad, Methods::kPost},
+     {"/v2/repository/models/{}/unload", Kind::kUnload, Methods::kPost}}};
 // Behind /v2/models/M and /v2/models/M/versions/V.
 constexpr std::array<Pattern, 8> kModelRoutes{{{"/infer", Kind::kInfer, Methods::kPost},
                                                {"", Kind::kModel, Methods::kGet},
@@ -154,11 +155,11 @@ HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port) {
   if (port == HttpPort::kMetrics || !path.starts_with(kModels) || path == "/v2/models/stats") {
     for (const Pattern& pattern : kServerRoutes) {
       if (port == HttpPort::kMetrics && pattern.kind != Kind::kMetrics) continue;
-      std::string_view region;
-      if (!Matches(pattern.path, path, region)) continue;
-      std::optional<std::string> decoded = DecodePercent(region);
+      std::string_view segment;
+      if (!Matches(pattern.path, path, segment)) continue;
+      std::optional<std::string> decoded = DecodePercent(segment);
       if (!decoded) return route;
-      route.region = std::move(*decoded);
+      route.segment = std::move(*decoded);
       Choose(pattern, method, route);
       break;
     }
@@ -212,7 +213,11 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
     case Kind::kAllStats:
       return Json(ToJson(service_.AllStatistics()));
     case Kind::kIndex:
-      return Json(ToJson(service_.RepositoryIndex())["models"]);
+    case Kind::kLoad:
+    case Kind::kUnload: {
+      Result<HttpReply> reply = AnswerRepository(route, body);
+      return reply ? std::move(*reply) : ErrorReply(reply.error());
+    }
     case Kind::kMetrics: {
       HttpReply reply = Json(MetricsText(node().Models(), node().Stats()));
       reply.content_type = kMetricsContentType;
@@ -250,6 +255,39 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
                       "no such route: expected /v2, /v2/health/ready, /v2/models/NAME/infer, ...");
 }
 
+WorkThread* HttpRoutes::ThreadOf(const HttpRoute& route) const {
+  const bool slow = route.kind == Kind::kLoad || route.kind == Kind::kUnload;
+  return slow ? service_.control_thread() : nullptr;
+}
+
+Result<HttpReply> HttpRoutes::AnswerRepository(const HttpRoute& route, const Buffer& body) const {
+  const std::string_view text(reinterpret_cast<const char*>(body.data().data()), body.size());
+  if (route.kind == Kind::kLoad) {
+    DULY_ASSIGN_OR_RETURN(inference::RepositoryModelLoadRequest request, ReadLoadRequest(text));
+    request.set_model_name(route.segment);
+    DULY_RETURN_IF_ERROR(service_.LoadModel(request));
+    return HttpReply();
+  }
+  if (route.kind == Kind::kUnload) {
+    DULY_ASSIGN_OR_RETURN(inference::RepositoryModelUnloadRequest request, ReadUnloadRequest(text));
+    request.set_model_name(route.segment);
+    DULY_RETURN_IF_ERROR(service_.UnloadModel(request));
+    return HttpReply();
+  }
+  DULY_ASSIGN_OR_RETURN(inference::RepositoryIndexRequest request, ReadIndexRequest(text));
+  request.set_repository_name(route.segment);
+  DULY_ASSIGN_OR_RETURN(const inference::RepositoryIndexResponse index,
+                        service_.RepositoryIndex(request));
+  nlohmann::ordered_json models = ToJson(index)["models"];
+  // What is empty is not known.
+  for (auto& model : models) {
+    for (const char* key : {"version", "state", "reason"}) {
+      if (model.value(key, "").empty()) model.erase(key);
+    }
+  }
+  return Json(models);
+}
+
 Result<HttpReply> HttpRoutes::AnswerModel(const HttpRoute& route) const {
   switch (route.kind) {
     case Kind::kModelReady: {
@@ -280,7 +318,7 @@ Result<HttpReply> HttpRoutes::AnswerMemory(const HttpRoute& route, const Buffer&
   switch (route.kind) {
     case Kind::kSystemMemoryStatus: {
       DULY_ASSIGN_OR_RETURN(const inference::SystemSharedMemoryStatusResponse status,
-                            service.SystemStatus(route.region));
+                            service.SystemStatus(route.segment));
       return Json(ValuesOf(ToJson(status)["regions"]));
     }
     case Kind::kSystemMemoryRegister: {
@@ -289,20 +327,20 @@ Result<HttpReply> HttpRoutes::AnswerMemory(const HttpRoute& route, const Buffer&
       if (service.registry() != nullptr) {
         DULY_ASSIGN_OR_RETURN(request, ReadRegistration(body));
       }
-      request.set_name(route.region);
+      request.set_name(route.segment);
       DULY_RETURN_IF_ERROR(service.SystemRegister(request));
       return HttpReply();
     }
     case Kind::kSystemMemoryUnregister:
-      DULY_RETURN_IF_ERROR(service.SystemUnregister(route.region));
+      DULY_RETURN_IF_ERROR(service.SystemUnregister(route.segment));
       return HttpReply();
     case Kind::kCudaMemoryStatus: {
       DULY_ASSIGN_OR_RETURN(const inference::CudaSharedMemoryStatusResponse status,
-                            service.CudaStatus(route.region));
+                            service.CudaStatus(route.segment));
       return Json(ValuesOf(ToJson(status)["regions"]));
     }
     case Kind::kCudaMemoryRegister:
-      DULY_RETURN_IF_ERROR(service.CudaRegister(route.region));
+      DULY_RETURN_IF_ERROR(service.CudaRegister(route.segment));
       return HttpReply();
     default:
       DULY_RETURN_IF_ERROR(service.CudaUnregister());

@@ -29,6 +29,8 @@ struct HttpRoute {
     kAllStats,
     kInfer,
     kIndex,
+    kLoad,
+    kUnload,
     kSystemMemoryStatus,
     kSystemMemoryRegister,
     kSystemMemoryUnregister,
@@ -43,7 +45,7 @@ struct HttpRoute {
   Kind kind = Kind::kUnknown;
   std::string model;
   std::string version;     // digits; empty: the highest
-  std::string region;      // of shared memory; empty: all
+  std::string segment;     // what stands in the route's {}: a region, a model, a repository
   std::string_view allow;  // kMethod
 };
 
@@ -59,6 +61,8 @@ class HttpRoutes {
 
   Node& node() const { return service_.node(); }
 
+  // Where to call Answer() for this route; null: anywhere.
+  WorkThread* ThreadOf(const HttpRoute& route) const;
   // Everything but kInfer.
   HttpReply Answer(const HttpRoute& route, const Buffer& body) const;
 
@@ -70,6 +74,7 @@ class HttpRoutes {
   static HttpReply ErrorReply(const Status& status);
 
  private:
+  Result<HttpReply> AnswerRepository(const HttpRoute& route, const Buffer& body) const;
   Result<HttpReply> AnswerModel(const HttpRoute& route) const;
   Result<HttpReply> AnswerMemory(const HttpRoute& route, const Buffer& body) const;
 

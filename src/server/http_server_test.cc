@@ -136,7 +136,7 @@ TEST_F(HttpServing, MetadataConfigurationAndIndexDescribeTheModels) {
   EXPECT_EQ(Get("/v2/models")["models"].size(), TestModels().size());
   const json index = json::parse(Call(PostRequest("/v2/repository/index", "")).body);
   EXPECT_EQ(index.size(), TestModels().size());
-  EXPECT_EQ(index[0], json::parse(R"({"name":"copy","version":"1","state":"READY","reason":""})"));
+  EXPECT_EQ(index[0], json::parse(R"({"name":"copy","version":"1","state":"READY"})"));
 }
 
 TEST_F(HttpServing, StatisticsHaveEveryMemberThatClientsInsistOn) {

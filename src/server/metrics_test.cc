@@ -17,9 +17,7 @@ using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string Text(const FakeNode& node) {
-  return MetricsText(node.Models(), node.Stats());
-}
+std::string Text(const FakeNode& node) { return MetricsText(node.Models(), node.Stats()); }
 
 ModelSpec Model() { return EchoModel("m", 4, {{DataType::kFp32, {-1, 2}}}); }
 

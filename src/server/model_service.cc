@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/model_service.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -14,6 +16,7 @@
 namespace duly {
 namespace {
 
+constexpr const char* kNoNames = "repositories have no names: expected none";
 constexpr std::array<const char*, 6> kExtensions{"classification",      "schedule_policy",
                                                  "model_configuration", "binary_tensor_data",
                                                  "parameters",          "statistics"};
@@ -166,6 +169,7 @@ Result<std::shared_ptr<const ServedModel>> ModelService::FindModel(std::string_v
   std::shared_ptr<const ServedModel> model = node_.FindModel(name, number);
   if (model != nullptr) return model;
   if (node_.FindModel(name, -1) == nullptr) {
+    if (control_ != nullptr) return Error(control_->WhyAbsent(std::string(name)));
     return Error(StatusCode::kNotFound, "unknown model '{}'", name);
   }
   return Error(StatusCode::kNotFound, "model '{}' has no version {}", name, version);
@@ -176,6 +180,10 @@ inference::ServerMetadataResponse ModelService::ServerMetadata() const {
   response.set_name("duly");
   response.set_version(std::string(Version()));
   for (const char* extension : kExtensions) response.add_extensions(extension);
+  if (control_ != nullptr) {
+    response.add_extensions("model_repository");
+    response.add_extensions("model_repository(unload_dependents)");
+  }
   if (shared_memory_.registry() != nullptr) response.add_extensions("system_shared_memory");
   return response;
 }
@@ -222,7 +230,12 @@ inference::ModelStatisticsResponse ModelService::AllStatistics() const {
   return StatisticsOf(node_.Models(), node_);
 }
 
-inference::RepositoryIndexResponse ModelService::RepositoryIndex() const {
+Result<inference::RepositoryIndexResponse> ModelService::RepositoryIndex(
+    const inference::RepositoryIndexRequest& request) const {
+  if (!request.repository_name().empty()) {
+    return Error(StatusCode::kUnimplemented, kNoNames);
+  }
+  if (control_ != nullptr) return control_->Index(request.ready());
   inference::RepositoryIndexResponse response;
   for (const auto& model : node_.Models()) {
     auto& entry = *response.add_models();
@@ -231,6 +244,52 @@ inference::RepositoryIndexResponse ModelService::RepositoryIndex() const {
     entry.set_state("READY");
   }
   return response;
+}
+
+Status ModelService::LoadModel(const inference::RepositoryModelLoadRequest& request) const {
+  if (Status status = CheckControl(request.repository_name()); !status.ok()) return status;
+  LoadParameters parameters;
+  constexpr std::string_view kFile = "file:";
+  for (const auto& [name, value] : request.parameters()) {
+    using Parameter = inference::ModelRepositoryParameter;
+    const auto kind = value.parameter_choice_case();
+    const bool is_config = name == "config" && kind == Parameter::kStringParam;
+    const bool is_file = name.starts_with(kFile) && kind == Parameter::kBytesParam;
+    if (is_config) {
+      parameters.config_json = value.string_param();
+    } else if (is_file) {
+      parameters.files[name.substr(kFile.size())] = value.bytes_param();
+    } else {
+      return Status(StatusCode::kInvalidArgument,
+                    fmt::format("parameter '{}': expected config, a string, or "
+                                "file:VERSION/NAME, bytes",
+                                name));
+    }
+  }
+  return control_->LoadForClient(request.model_name(), parameters);
+}
+
+Status ModelService::UnloadModel(const inference::RepositoryModelUnloadRequest& request) const {
+  if (Status status = CheckControl(request.repository_name()); !status.ok()) return status;
+  for (const auto& [name, value] : request.parameters()) {
+    // No model has dependents: there are no ensembles.
+    if (name == "unload_dependents") continue;
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("parameter '{}': expected unload_dependents", name));
+  }
+  return control_->UnloadForClient(request.model_name());
+}
+
+Status ModelService::CheckControl(std::string_view repository) const {
+  if (control_ == nullptr) {
+    return Status(StatusCode::kUnimplemented, "models are neither loaded nor unloaded here");
+  }
+  if (repository.empty()) return Status();
+  return Status(StatusCode::kUnimplemented, kNoNames);
+}
+
+WorkThread* ModelService::control_thread() const {
+  return control_ == nullptr ? nullptr : &control_->thread();
 }
 
 }  // namespace duly

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "runtime/infer.h"
 #include "runtime/node.h"
+#include "server/model_control.h"
 #include "server/shared_memory_service.h"
 
 namespace duly {
@@ -23,9 +24,11 @@ namespace duly {
 // Threading: all methods from any thread.
 class ModelService {
  public:
-  // Borrows the node and the registry; without a registry no shared memory is allowed.
-  explicit ModelService(Node& node, SharedMemoryRegistry* shared_memory = nullptr)
-      : node_(node), shared_memory_(shared_memory) {}
+  // Borrows all of them. Without a registry no shared memory is allowed; without control the node's
+  // models stay as they are.
+  explicit ModelService(Node& node, SharedMemoryRegistry* shared_memory = nullptr,
+                        ModelControl* control = nullptr)
+      : node_(node), shared_memory_(shared_memory), control_(control) {}
 
   Node& node() const { return node_; }
   const SharedMemoryService& shared_memory() const { return shared_memory_; }
@@ -48,11 +51,21 @@ class ModelService {
   Result<inference::ModelStatisticsResponse> ModelStatistics(std::string_view name,
                                                              std::string_view version) const;
   inference::ModelStatisticsResponse AllStatistics() const;
-  inference::RepositoryIndexResponse RepositoryIndex() const;
+
+  Result<inference::RepositoryIndexResponse> RepositoryIndex(
+      const inference::RepositoryIndexRequest& request) const;
+  // Both may take as long as a load takes.
+  Status LoadModel(const inference::RepositoryModelLoadRequest& request) const;
+  Status UnloadModel(const inference::RepositoryModelUnloadRequest& request) const;
+  // Where they are called; null without control, when they fail at once.
+  WorkThread* control_thread() const;
 
  private:
+  Status CheckControl(std::string_view repository) const;
+
   Node& node_;
   const SharedMemoryService shared_memory_;
+  ModelControl* const control_;
   std::atomic<bool> ready_{false};
 };
 

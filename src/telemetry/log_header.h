@@ -35,8 +35,8 @@ std::string ToJson(const GenerationLoad& load);
 // The inverse; whether the load makes sense is for Apply() to say (engine/load.h).
 Result<GenerationLoad> ParseGenerationLoad(std::string_view json);
 
-// The inverse of the header's. What it accepts is safe to build an engine from and to index by: the error says
-// which field is missing, of the wrong type or out of range.
+// The inverse of the header's. What it accepts is safe to build an engine from and to index by: the
+// error says which field is missing, of the wrong type or out of range.
 Result<EventLogHeader> ParseEventLogHeader(std::string_view json);
 
 }  // namespace duly

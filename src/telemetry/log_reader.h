@@ -21,11 +21,11 @@ struct LogRecord {
     kEnd,  // the log was closed: `recorded` events in it, `lost` missing
   };
   Kind kind = Kind::kEvent;
-  std::uint64_t number = 0;  // of the event
-  TimePoint time{};          // kEvent
-  Event event;               // kEvent
+  std::uint64_t number = 0;                    // of the event
+  TimePoint time{};                            // kEvent
+  Event event;                                 // kEvent
   std::shared_ptr<const GenerationLoad> load;  // what event.load refers to
-  Effects effects;           // kEvent
+  Effects effects;                             // kEvent
   std::uint64_t recorded = 0;
   std::uint64_t lost = 0;
 };

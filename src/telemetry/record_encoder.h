@@ -91,8 +91,7 @@ inline std::uint8_t* PutEvent(std::uint8_t* out, std::int64_t time, const Event&
     return Put(out, CancelRecord{.tag = kCancel, .time = time, .request = ToLogged(event.request)});
   }
   if (event.kind == Event::Kind::kUnload) {
-    return Put(out,
-               UnloadRecord{.tag = kUnload, .time = time, .generation = event.generation});
+    return Put(out, UnloadRecord{.tag = kUnload, .time = time, .generation = event.generation});
   }
   const bool drain = event.kind == Event::Kind::kDrain;
   return Put(out, PlainRecord{.tag = drain ? kDrain : kTimer, .time = time});

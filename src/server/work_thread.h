@@ -4,31 +4,32 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <string>
 #include <thread>
 #include <utility>
 
-#include "server/infer_json.h"
-
 namespace duly {
 
-// Reads and writes JSON that takes milliseconds, so that other connections' requests do not wait
-// for it. Threading: Post from any thread; the decoder on this thread.
-class ParseThread {
+// Does what takes longer than others may wait for, one thing after the other.
+// Threading: Post from any thread.
+class WorkThread {
  public:
-  ParseThread();
+  explicit WorkThread(std::string name);
   // Waits for what was posted.
-  ~ParseThread();
+  ~WorkThread();
 
+  // work may be moved only.
   template <typename Work>
   void Post(Work work) {
     boost::asio::post(context_, std::move(work));
   }
-  InferDecoder& decoder() { return decoder_; }
+
+ protected:
+  boost::asio::io_context& context() { return context_; }
 
  private:
   boost::asio::io_context context_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  InferDecoder decoder_;
   std::jthread thread_;
 };
 

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/repository_json.h"
+
+#include <array>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace duly {
+namespace {
+
+using Json = nlohmann::json;
+
+// kMaxDepth: of requests as a whole (serve.md); what is deeper is no parameter.
+constexpr int kMaxDepth = 100;
+
+Result<Json> ReadObject(std::string_view body) {
+  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos) return Json::object();
+  bool too_deep = false;
+  const auto bound = [&](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxDepth;
+    return !too_deep;
+  };
+  Json json = Json::parse(body, bound, false);
+  if (too_deep) {
+    return Error(StatusCode::kInvalidArgument, "the body is nested deeper than {}", kMaxDepth);
+  }
+  if (!json.is_object()) {
+    return Error(StatusCode::kInvalidArgument, "the body is not a JSON object");
+  }
+  return json;
+}
+
+// Standard alphabet, padded. Nothing when it is not that.
+std::optional<std::string> DecodeBase64(std::string_view text) {
+  static constexpr auto kValues = [] {
+    std::array<std::int8_t, 256> values{};
+    values.fill(-1);
+    std::int8_t value = 0;
+    for (const char c :
+         std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")) {
+      values[static_cast<unsigned char>(c)] = value++;
+    }
+    return values;
+  }();
+  if (text.size() % 4 != 0) return std::nullopt;
+  while (!text.empty() && text.back() == '=' && text.size() % 4 != 2) text.remove_suffix(1);
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3 + 2);
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const std::int8_t value = kValues[static_cast<unsigned char>(c)];
+    if (value < 0) return std::nullopt;
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    bytes += static_cast<char>(bits >> count & 0xFF);
+  }
+  // What is left over is padding, which says nothing.
+  if ((bits & ((1U << count) - 1)) != 0) return std::nullopt;
+  return bytes;
+}
+
+template <typename Parameters>
+Status ReadParameters(const Json& json, Parameters& parameters) {
+  const auto fault = [](const std::string& name, std::string_view expected) {
+    return Status(StatusCode::kInvalidArgument,
+                  "parameter '" + name + "': expected " + std::string(expected));
+  };
+  const auto found = json.find("parameters");
+  if (found == json.end()) return Status();
+  if (!found->is_object()) {
+    return Status(StatusCode::kInvalidArgument, "'parameters': expected an object");
+  }
+  for (const auto& [name, value] : found->items()) {
+    auto& parameter = parameters[name];
+    if (value.is_string() && name.starts_with("file:")) {
+      std::optional<std::string> bytes = DecodeBase64(value.template get_ref<const std::string&>());
+      if (!bytes) return fault(name, "the file in base64");
+      parameter.set_bytes_param(std::move(*bytes));
+    } else if (value.is_string()) {
+      parameter.set_string_param(value.template get<std::string>());
+    } else if (value.is_boolean()) {
+      parameter.set_bool_param(value.template get<bool>());
+    } else if (value.is_number_integer()) {
+      parameter.set_int64_param(value.template get<std::int64_t>());
+    } else {
+      return fault(name, "a string, a whole number, true or false");
+    }
+  }
+  return Status();
+}
+
+}  // namespace
+
+Result<inference::RepositoryIndexRequest> ReadIndexRequest(std::string_view body) {
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  inference::RepositoryIndexRequest request;
+  const auto ready = json.find("ready");
+  if (ready == json.end()) return request;
+  if (!ready->is_boolean()) {
+    return Error(StatusCode::kInvalidArgument, "'ready': expected true or false");
+  }
+  request.set_ready(ready->get<bool>());
+  return request;
+}
+
+Result<inference::RepositoryModelLoadRequest> ReadLoadRequest(std::string_view body) {
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  inference::RepositoryModelLoadRequest request;
+  DULY_RETURN_IF_ERROR(ReadParameters(json, *request.mutable_parameters()));
+  return request;
+}
+
+Result<inference::RepositoryModelUnloadRequest> ReadUnloadRequest(std::string_view body) {
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  inference::RepositoryModelUnloadRequest request;
+  DULY_RETURN_IF_ERROR(ReadParameters(json, *request.mutable_parameters()));
+  return request;
+}
+
+}  // namespace duly

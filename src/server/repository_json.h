@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bodies of the repository routes as the messages that gRPC has for them.
+#pragma once
+
+#include <inference.pb.h>
+
+#include <string_view>
+
+#include "base/result.h"
+
+namespace duly {
+
+// {"ready": true}, or nothing.
+Result<inference::RepositoryIndexRequest> ReadIndexRequest(std::string_view body);
+
+// {"parameters": {"config": "{...}", "file:1/model.onnx": "BASE64", ...}}, or nothing.
+Result<inference::RepositoryModelLoadRequest> ReadLoadRequest(std::string_view body);
+
+// {"parameters": {"unload_dependents": true}}, or nothing.
+Result<inference::RepositoryModelUnloadRequest> ReadUnloadRequest(std::string_view body);
+
+}  // namespace duly
