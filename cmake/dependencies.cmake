@@ -2,6 +2,7 @@
 # Everything is found, nothing is downloaded: scripts/setup.sh installs what is missing.
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(OpenSSL 3 REQUIRED)
 find_package(Boost 1.74 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)

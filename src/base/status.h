@@ -21,6 +21,7 @@ enum class StatusCode {
   kUnimplemented = 12,      // never will work here: do not retry
   kInternal = 13,           // a bug or a broken back end: report it
   kUnavailable = 14,        // starting, draining: retry elsewhere or later
+  kUnauthenticated = 16,    // nobody said, or proved, who asks: send a known token
 };
 
 std::string_view ToString(StatusCode code);

@@ -33,6 +33,7 @@
 #include "policy/registry.h"
 #include "runtime/node.h"
 #include "runtime/steady_clock.h"
+#include "server/access.h"
 #include "server/grpc_server.h"
 #include "server/http_server.h"
 #include "server/model_control.h"
@@ -46,6 +47,8 @@ namespace {
 struct ServeFlags {
   NodeFlags node;
   std::string host = "127.0.0.1";
+  std::string token_file;
+  bool insecure = false;
   std::uint16_t http_port = 8000;
   std::uint16_t grpc_port = 8001;
   std::uint16_t metrics_port = 8002;
@@ -207,6 +210,12 @@ int Serve(ServeFlags flags) {
   if (!flags.load_models.empty() && flags.control_mode != ModelControlMode::kExplicit) {
     faults.Add({"", 0, 0, "--load-model without --model-control-mode explicit", ""});
   }
+  Access access;
+  if (!flags.token_file.empty()) access = Access::Load(flags.token_file, faults);
+  if (!IsLoopback(flags.host) && flags.token_file.empty() && !flags.insecure) {
+    faults.Add({"", 0, 0, fmt::format("--host {} opens the server to other machines", flags.host),
+                "--tokens FILE, an address of this machine only (127.0.0.1), or --insecure"});
+  }
   if (!faults.empty()) return Fail(faults.ToStatus(), kExitUsage);
   if (flags.check) {
     fmt::print("{} models, {} applications, {} devices, policy {}: no fault found\n",
@@ -228,6 +237,7 @@ int Serve(ServeFlags flags) {
   http.host = flags.host;
   http.port = flags.http_port;
   http.metrics_port = flags.metrics_port;
+  http.access = access;
   http.threads = flags.http_threads;
   http.limits.body_bytes = flags.max_input_size.value_or(setup.config.limits.body_bytes);
   http.limits.bodies_bytes = flags.input_memory.value_or(
@@ -274,6 +284,7 @@ int Serve(ServeFlags flags) {
   grpc.port = flags.grpc_port;
   grpc.threads = flags.grpc_threads;
   grpc.message_bytes = http.limits.body_bytes;
+  grpc.access = access;
 
   std::unique_ptr<SharedMemoryRegistry> shared_memory;
   if (flags.allow_client_shm) {
@@ -290,7 +301,7 @@ int Serve(ServeFlags flags) {
   spdlog::info("serving {} models on http://{}:{} and grpc://{}:{} under {}{}",
                (*node)->Models().size(), flags.host, (*http_server)->port(), flags.host,
                (*grpc_server)->port(), header.policy,
-               flags.host == "127.0.0.1" ? " (this machine only; --host opens it to others)" : "");
+               IsLoopback(flags.host) ? " (this machine only; --host opens it to others)" : "");
   if (!flags.ready_file.empty()) {
     if (const Status written =
             WriteReadyFile(flags.ready_file, flags.host, **http_server, **grpc_server);
@@ -367,6 +378,9 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
                   "Service times from `duly profile` (else measured briefly at start)")
       ->type_name("FILE");
   parser.add_option("--host", flags->host, "Address to listen on (127.0.0.1)")->type_name("IP");
+  parser.add_option("--tokens", flags->token_file, "Who may do what (else everybody everything)")
+      ->type_name("FILE");
+  parser.add_flag("--insecure", flags->insecure, "--host beyond this machine without --tokens");
   parser.add_option("--http-port", flags->http_port, "0: any free one (8000)")->type_name("PORT");
   parser.add_option("--grpc-port", flags->grpc_port, "0: any free one (8001)")->type_name("PORT");
   parser.add_option("--metrics-port", flags->metrics_port, "0: any free one (8002)")

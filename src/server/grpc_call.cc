@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <optional>
 #include <vector>
 
@@ -33,6 +34,14 @@ bool FlagOf(const inference::ModelInferRequest& message, const char* name) {
 
 }  // namespace
 
+Status CheckAccess(const Access& access, Scope scope, const grpc::ServerContextBase& context) {
+  const auto [first, last] = context.client_metadata().equal_range("authorization");
+  // Of two nobody knows which one a proxy has looked at.
+  const bool single = first != last && std::next(first) == last;
+  return access.Check(scope, single ? std::string_view(first->second.data(), first->second.size())
+                                    : std::string_view());
+}
+
 void UnaryCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue) {
   auto call = std::make_shared<UnaryCall>(shared, queue);
   // Armed when the call has come: gRPC forgets this event of a call that never does.
@@ -47,6 +56,8 @@ void UnaryCall::OnAccepted(bool ok) {
   done_.Arm(shared_from_this());
   shared_.open.Add();
   Await(shared_, queue_);
+  const Status allowed = CheckAccess(shared_.access, Scope::kInfer, context_);
+  if (!allowed.ok()) return Fail(allowed, Duration(0));
   const auto message = GrpcInferMessage::Parse(bytes_, shared_.message_bytes);
   if (!message) return Fail(message.error(), Duration(0));
   Result<InferCall> call = DecodeGrpcInfer(*message, shared_.models);
@@ -102,10 +113,10 @@ class StreamCall::Request final : public ResponseSink,
   const std::shared_ptr<StreamCall> stream_;
 };
 
-void ControlCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
-                        Answer answer, WorkThread* thread) {
+void ControlCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Scope scope,
+                        Request request, Answer answer, WorkThread* thread) {
   // Deletes itself after its last event.
-  auto* const call = new ControlCall(shared, queue, request, std::move(answer), thread);
+  auto* const call = new ControlCall(shared, queue, scope, request, std::move(answer), thread);
   (shared.service.*request)(&call->context_, &call->bytes_, &call->writer_, &queue, &queue,
                             static_cast<GrpcEvent*>(call));
 }
@@ -116,9 +127,13 @@ void ControlCall::Complete(bool ok) {
     delete this;
     return;
   }
-  Await(shared_, queue_, request_, answer_, thread_);
+  Await(shared_, queue_, scope_, request_, answer_, thread_);
   finishing_ = true;
   shared_.open.Add();
+  const Status allowed = CheckAccess(shared_.access, scope_, context_);
+  if (!allowed.ok()) {
+    return writer_.FinishWithError(ToGrpc(allowed), static_cast<GrpcEvent*>(this));
+  }
   if (thread_ == nullptr) return Reply();
   thread_->Post([this] { Reply(); });
 }
@@ -154,7 +169,12 @@ void StreamCall::OnAccepted(bool ok) {
     draining = shared_.draining;
   }
   if (draining) return Drain();
+  const Status allowed = CheckAccess(shared_.access, Scope::kInfer, context_);
   const MutexLock lock(mutex_);
+  if (!allowed.ok()) {
+    no_more_ = true;
+    end_ = ToGrpc(allowed);
+  }
   Proceed();
 }
 

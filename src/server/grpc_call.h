@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "server/access.h"
 #include "server/grpc_codec.h"
 #include "server/model_service.h"
 
@@ -98,13 +99,17 @@ class OpenCalls {
 
 class StreamCall;
 
+// Whether the client of a call may make it, by its metadata `authorization`.
+Status CheckAccess(const Access& access, Scope scope, const grpc::ServerContextBase& context);
+
 // What all calls of a server share. Outlives them.
 struct GrpcShared {
-  GrpcShared(ModelService& model_service, std::size_t largest_message)
-      : models(model_service), message_bytes(largest_message) {}
+  GrpcShared(ModelService& model_service, std::size_t largest_message, Access allowed)
+      : models(model_service), message_bytes(largest_message), access(std::move(allowed)) {}
 
   ModelService& models;
   const std::size_t message_bytes;
+  const Access access;
   GrpcService service;
   OpenCalls open;
   Mutex mutex;
@@ -205,15 +210,16 @@ class ControlCall final : public GrpcEvent {
   // From the call's message, which may be compressed, to the answer's.
   using Answer = std::function<Result<grpc::ByteBuffer>(grpc::ByteBuffer&)>;
 
-  static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
-                    Answer answer, WorkThread* thread);
+  static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Scope scope,
+                    Request request, Answer answer, WorkThread* thread);
   void Complete(bool ok) override;
 
  private:
-  ControlCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Request request,
+  ControlCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Scope scope, Request request,
               Answer answer, WorkThread* thread)
       : shared_(shared),
         queue_(queue),
+        scope_(scope),
         request_(request),
         answer_(std::move(answer)),
         thread_(thread) {}
@@ -221,6 +227,7 @@ class ControlCall final : public GrpcEvent {
 
   GrpcShared& shared_;
   grpc::ServerCompletionQueue& queue_;
+  const Scope scope_;
   const Request request_;
   const Answer answer_;
   WorkThread* const thread_;  // null: at once

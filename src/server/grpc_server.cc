@@ -12,6 +12,7 @@
 #include <chrono>
 #include <limits>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -47,11 +48,46 @@ ControlCall::Answer OfBytes(Closure answer, Status (Closure::*)(const Request&, 
   };
 }
 
+// Reflection is gRPC's own service: its calls are ended before it sees them, as CANCELLED.
+class ReflectionGuard final : public grpc::experimental::Interceptor {
+ public:
+  ReflectionGuard(const Access& access, grpc::ServerContextBase& context)
+      : access_(access), context_(context) {}
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    using grpc::experimental::InterceptionHookPoints;
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA) &&
+        !CheckAccess(access_, Scope::kRead, context_).ok()) {
+      context_.TryCancel();
+    }
+    methods->Proceed();
+  }
+
+ private:
+  const Access& access_;
+  grpc::ServerContextBase& context_;
+};
+
+class ReflectionGuards final : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit ReflectionGuards(const Access& access) : access_(access) {}
+
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* info) override {
+    if (!std::string_view(info->method()).starts_with("/grpc.reflection.")) return nullptr;
+    return new ReflectionGuard(access_, *info->server_context());  // gRPC deletes it
+  }
+
+ private:
+  const Access& access_;
+};
+
 }  // namespace
 
 class GrpcServer::Impl {
  public:
-  Impl(ModelService& service, std::size_t message_bytes) : shared_(service, message_bytes) {}
+  Impl(ModelService& service, std::size_t message_bytes, Access access)
+      : shared_(service, message_bytes, std::move(access)) {}
   ~Impl();
 
   Status Start(const GrpcOptions& options);
@@ -89,6 +125,11 @@ Status GrpcServer::Impl::Start(const GrpcOptions& options) {
       std::min<std::size_t>(options.message_bytes, std::numeric_limits<int>::max())));
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(&shared_.service);
+  if (!shared_.access.is_open()) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;
+    guards.push_back(std::make_unique<ReflectionGuards>(shared_.access));
+    builder.experimental().SetInterceptorCreators(std::move(guards));
+  }
   const std::uint32_t threads = ThreadCount(options.threads);
   for (std::uint32_t i = 0; i < threads; ++i) queues_.push_back(builder.AddCompletionQueue());
   server_ = builder.BuildAndStart();
@@ -126,41 +167,44 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
     UnaryCall::Await(shared_, queue);
     StreamCall::Await(shared_, queue);
   }
-  const auto serve = [&](ControlCall::Request request, auto answer, WorkThread* thread = nullptr) {
+  const auto serve = [&](Scope scope, ControlCall::Request request, auto answer,
+                         WorkThread* thread = nullptr) {
     ControlCall::Await(
-        shared_, queue, request,
+        shared_, queue, scope, request,
         OfBytes(std::move(answer), &decltype(answer)::operator(), shared_.message_bytes), thread);
   };
   using namespace inference;  // NOLINT: the messages of each call
-  serve(&GrpcService::RequestServerLive, [](const ServerLiveRequest&, ServerLiveResponse& reply) {
-    reply.set_live(true);
-    return Status();
-  });
-  serve(&GrpcService::RequestServerReady,
+  serve(Scope::kNone, &GrpcService::RequestServerLive,
+        [](const ServerLiveRequest&, ServerLiveResponse& reply) {
+          reply.set_live(true);
+          return Status();
+        });
+  serve(Scope::kNone, &GrpcService::RequestServerReady,
         [&models](const ServerReadyRequest&, ServerReadyResponse& reply) {
           reply.set_ready(models.ready());
           return Status();
         });
-  serve(&GrpcService::RequestServerMetadata,
+  serve(Scope::kRead, &GrpcService::RequestServerMetadata,
         [&models](const ServerMetadataRequest&, ServerMetadataResponse& reply) {
           reply = models.ServerMetadata();
           return Status();
         });
-  serve(&GrpcService::RequestModelReady,
+  serve(Scope::kRead, &GrpcService::RequestModelReady,
         [&models](const ModelReadyRequest& request, ModelReadyResponse& reply) {
           const auto model = models.FindModel(request.name(), request.version());
           reply.set_ready(model.has_value());
           return model ? Status() : model.error();
         });
-  serve(&GrpcService::RequestModelMetadata,
+  serve(Scope::kRead, &GrpcService::RequestModelMetadata,
         [&models](const ModelMetadataRequest& request, ModelMetadataResponse& reply) {
           return Give(models.ModelMetadata(request.name(), request.version()), reply);
         });
-  serve(&GrpcService::RequestModelConfig, [&models](const ModelConfigRequest& request,
-                                                    ModelConfigResponse& reply) {
-    return Give(models.ModelConfig(request.name(), request.version()), *reply.mutable_config());
-  });
-  serve(&GrpcService::RequestModelStatistics,
+  serve(Scope::kRead, &GrpcService::RequestModelConfig,
+        [&models](const ModelConfigRequest& request, ModelConfigResponse& reply) {
+          return Give(models.ModelConfig(request.name(), request.version()),
+                      *reply.mutable_config());
+        });
+  serve(Scope::kRead, &GrpcService::RequestModelStatistics,
         [&models](const ModelStatisticsRequest& request, ModelStatisticsResponse& reply) {
           if (request.name().empty()) {
             reply = models.AllStatistics();
@@ -168,7 +212,7 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
           }
           return Give(models.ModelStatistics(request.name(), request.version()), reply);
         });
-  serve(&GrpcService::RequestRepositoryIndex,
+  serve(Scope::kRead, &GrpcService::RequestRepositoryIndex,
         [&models](const RepositoryIndexRequest& request, RepositoryIndexResponse& reply) {
           return Give(models.RepositoryIndex(request), reply);
         });
@@ -178,50 +222,50 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
                   "this part of the protocol is not in this version of Duly");
   };
   serve(
-      &GrpcService::RequestRepositoryModelLoad,
+      Scope::kControl, &GrpcService::RequestRepositoryModelLoad,
       [&models](const RepositoryModelLoadRequest& request, RepositoryModelLoadResponse&) {
         return models.LoadModel(request);
       },
       models.control_thread());
   serve(
-      &GrpcService::RequestRepositoryModelUnload,
+      Scope::kControl, &GrpcService::RequestRepositoryModelUnload,
       [&models](const RepositoryModelUnloadRequest& request, RepositoryModelUnloadResponse&) {
         return models.UnloadModel(request);
       },
       models.control_thread());
   const SharedMemoryService& shared_memory = models.shared_memory();
-  serve(&GrpcService::RequestSystemSharedMemoryStatus,
+  serve(Scope::kInfer, &GrpcService::RequestSystemSharedMemoryStatus,
         [&shared_memory](const SystemSharedMemoryStatusRequest& request,
                          SystemSharedMemoryStatusResponse& reply) {
           return Give(shared_memory.SystemStatus(request.name()), reply);
         });
-  serve(&GrpcService::RequestSystemSharedMemoryRegister,
+  serve(Scope::kInfer, &GrpcService::RequestSystemSharedMemoryRegister,
         [&shared_memory](const SystemSharedMemoryRegisterRequest& request,
                          SystemSharedMemoryRegisterResponse&) {
           return shared_memory.SystemRegister(request);
         });
-  serve(&GrpcService::RequestSystemSharedMemoryUnregister,
+  serve(Scope::kInfer, &GrpcService::RequestSystemSharedMemoryUnregister,
         [&shared_memory](const SystemSharedMemoryUnregisterRequest& request,
                          SystemSharedMemoryUnregisterResponse&) {
           return shared_memory.SystemUnregister(request.name());
         });
-  serve(&GrpcService::RequestCudaSharedMemoryStatus,
+  serve(Scope::kInfer, &GrpcService::RequestCudaSharedMemoryStatus,
         [&shared_memory](const CudaSharedMemoryStatusRequest& request,
                          CudaSharedMemoryStatusResponse& reply) {
           return Give(shared_memory.CudaStatus(request.name()), reply);
         });
-  serve(&GrpcService::RequestCudaSharedMemoryRegister,
+  serve(Scope::kInfer, &GrpcService::RequestCudaSharedMemoryRegister,
         [&shared_memory](const CudaSharedMemoryRegisterRequest& request,
                          CudaSharedMemoryRegisterResponse&) {
           return shared_memory.CudaRegister(request.name());
         });
-  serve(&GrpcService::RequestCudaSharedMemoryUnregister,
+  serve(Scope::kInfer, &GrpcService::RequestCudaSharedMemoryUnregister,
         [&shared_memory](const CudaSharedMemoryUnregisterRequest&,
                          CudaSharedMemoryUnregisterResponse&) {
           return shared_memory.CudaUnregister();
         });
-  serve(&GrpcService::RequestTraceSetting, later);
-  serve(&GrpcService::RequestLogSettings, later);
+  serve(Scope::kControl, &GrpcService::RequestTraceSetting, later);
+  serve(Scope::kControl, &GrpcService::RequestLogSettings, later);
 }
 
 void GrpcServer::Impl::Drain(std::function<void()> done) {
@@ -254,7 +298,7 @@ GrpcServer::Impl::~Impl() {
 }
 
 Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(GrpcOptions options, ModelService& service) {
-  auto impl = std::make_unique<Impl>(service, options.message_bytes);
+  auto impl = std::make_unique<Impl>(service, options.message_bytes, options.access);
   DULY_RETURN_IF_ERROR(impl->Start(options));
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }

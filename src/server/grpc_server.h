@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "server/access.h"
 #include "server/model_service.h"
 
 namespace duly {
@@ -17,6 +18,7 @@ struct GrpcOptions {
   std::uint16_t port = 8001;            // 0: any free one
   std::uint32_t threads = 0;            // 0: two, or one on a single core
   std::size_t message_bytes = 1 << 26;  // largest request
+  Access access;                        // to all but health
 };
 
 // The Open Inference Protocol over gRPC, with grpc.health.v1 and reflection.

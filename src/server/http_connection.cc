@@ -305,15 +305,24 @@ void HttpConnection::BeginRequest() {
   const HttpLimits& limits = shared_.options.limits;
   refusal_.reset();
   close_after_ = close_after_ || !head_.keep_alive;
+  const std::size_t known = static_cast<std::size_t>(head_.content_length);
+  const bool has_body = head_.chunked || known > 0;
+  // Nobody needs a body to ask for health, and nothing is kept of those without a token.
+  const Scope scope = ScopeOf(route_);
+  const Status allowed = shared_.options.access.Check(
+      scope == Scope::kNone && has_body ? Scope::kToken : scope, head_.authorization);
+  if (!allowed.ok()) {
+    HttpFault fault{HttpCode(allowed.code()), allowed.message()};
+    if (has_body) return Refuse(fault);
+    refusal_ = std::move(fault);
+  }
   if (head_.content_length > limits.body_bytes) {
     return Refuse({413, fmt::format("a body of {} bytes: expected at most {}", head_.content_length,
                                     limits.body_bytes)});
   }
-  if (head_.coding == ContentCoding::kUnknown) {
+  if (!refusal_ && head_.coding == ContentCoding::kUnknown) {
     refusal_ = HttpFault{415, "this Content-Encoding is not supported: expected gzip or deflate"};
   }
-  const std::size_t known = static_cast<std::size_t>(head_.content_length);
-  const bool has_body = head_.chunked || known > 0;
   if (has_body &&
       !body_.Start(shared_.bodies, static_cast<std::size_t>(head_.json_size.value_or(0)),
                    head_.chunked ? kFirstChunkedBytes : known)) {
@@ -531,6 +540,7 @@ void HttpConnection::Send(HttpReply reply) {
     head += "\r\nAllow: ";
     head += reply_.allow;
   }
+  if (reply_.code == 401) head += "\r\nWWW-Authenticate: Bearer";
   if (reply_.retry_after_s > 0) {
     head += "\r\nRetry-After: ";
     AppendNumber(head, reply_.retry_after_s);

@@ -99,6 +99,12 @@ class HeadParser final : public RequestParser {
       case http::field::accept_encoding:
         head_.accepted.Add(View(value));
         break;
+      case http::field::authorization:
+        if (!head_.authorization.empty()) {
+          return Refuse(400, "more than one Authorization: expected one", error);
+        }
+        head_.authorization = View(value);
+        break;
       case http::field::expect:
         if (beast::iequals(value, "100-continue")) {
           head_.expects_continue = true;

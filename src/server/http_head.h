@@ -42,6 +42,7 @@ struct HttpHead {
   ContentCoding coding = ContentCoding::kIdentity;  // of the body
   AcceptedCodings accepted;                         // of the answer
   std::uint64_t content_length = 0;                 // 0 when there is none
+  std::string_view authorization;                   // into the text; empty when there is none
   std::optional<std::uint64_t> json_size;           // Inference-Header-Content-Length: decompressed
 };
 

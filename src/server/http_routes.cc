@@ -190,6 +190,40 @@ HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port) {
   return route;
 }
 
+Scope ScopeOf(const HttpRoute& route) {
+  switch (route.kind) {
+    case Kind::kLive:
+    case Kind::kReady:
+      return Scope::kNone;
+    case Kind::kServer:
+    case Kind::kModels:
+    case Kind::kModel:
+    case Kind::kModelReady:
+    case Kind::kModelConfig:
+    case Kind::kModelStats:
+    case Kind::kAllStats:
+    case Kind::kIndex:
+    case Kind::kMetrics:
+      return Scope::kRead;
+    case Kind::kInfer:
+    case Kind::kSystemMemoryStatus:
+    case Kind::kSystemMemoryRegister:
+    case Kind::kSystemMemoryUnregister:
+    case Kind::kCudaMemoryStatus:
+    case Kind::kCudaMemoryRegister:
+    case Kind::kCudaMemoryUnregister:
+      return Scope::kInfer;
+    case Kind::kLoad:
+    case Kind::kUnload:
+      return Scope::kControl;
+    case Kind::kLater:
+    case Kind::kUnknown:
+    case Kind::kMethod:
+      break;
+  }
+  return Scope::kToken;
+}
+
 HttpReply HttpRoutes::ErrorReply(const Status& status) {
   HttpReply reply = ErrorReplyOf(HttpCode(status.code()), status.message());
   if (IsRetryable(status.code())) reply.retry_after_s = RetryAfterSeconds(Duration(0));

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "server/access.h"
 #include "server/http_head.h"
 #include "server/http_message.h"
 #include "server/infer_json.h"
@@ -51,6 +52,9 @@ struct HttpRoute {
 
 // Finds the route of a target, the names in it decoded.
 HttpRoute FindRoute(HttpMethod method, std::string_view target, HttpPort port);
+
+// What a client needs for it.
+Scope ScopeOf(const HttpRoute& route);
 
 // What the routes answer. Knows neither sockets nor the framing of HTTP.
 // Threading: all methods from any thread.

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "server/access.h"
 #include "server/http_head.h"
 #include "server/model_service.h"
 
@@ -20,6 +21,7 @@ struct HttpOptions {
   std::optional<std::uint16_t> metrics_port = 8002;  // nothing: /metrics on the main port only
   std::uint32_t threads = 0;                         // for I/O; 0: two, or one on a single core
   std::uint32_t max_connections = 4096;              // further ones are told 503
+  Access access;                                     // on both ports
   HttpLimits limits;
   Duration head_timeout = std::chrono::seconds(10);   // from its first byte to its last
   Duration body_timeout = std::chrono::seconds(30);   // between two arrivals of bytes

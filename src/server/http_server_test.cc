@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/temp_folder_test_util.h"
 #include "server/fake_node_test_util.h"
 #include "server/http_client_test_util.h"
 #include "server/shared_object_test_util.h"
@@ -111,6 +112,114 @@ TEST_F(HttpServing, AnAddressThatIsTakenIsAFailedStart) {
   EXPECT_THAT(second.error().message(), HasSubstr("cannot listen on 127.0.0.1:"));
   options.host = "no such host";
   EXPECT_EQ(HttpServer::Start(options, service_).error().code(), StatusCode::kInvalidArgument);
+}
+
+// Serves with two tokens: "alpha" may infer, "beta" may read and control.
+class HttpServingTokens : public HttpServing {
+ protected:
+  void SetUp() override {
+    const TempFolder folder;
+    Faults faults;
+    HttpOptions options = TestOptions();
+    options.access = Access::Load(
+        folder.Write(
+            "tokens.yaml",
+            "tokens:\n"
+            "  - name: camera\n"
+            "    sha256: 8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\n"
+            "    scopes: [infer]\n"
+            "  - name: operator\n"
+            "    sha256: f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753\n"
+            "    scopes: [read, control]\n"),
+        faults);
+    ASSERT_TRUE(faults.empty()) << faults.ToString();
+    Serve(std::move(options));
+  }
+  int Code(std::string_view method, std::string_view target, std::string_view token) {
+    const std::string authorization =
+        token.empty() ? "" : fmt::format("Authorization: Bearer {}\r\n", token);
+    return Call(fmt::format("{} {} HTTP/1.1\r\nHost: h\r\n{}Content-Length: 0\r\n\r\n", method,
+                            target, authorization))
+        .code;
+  }
+};
+
+TEST_F(HttpServingTokens, EveryRouteButHealthNeedsItsScope) {
+  EXPECT_EQ(Code("GET", "/v2/health/live", ""), 200);
+  EXPECT_EQ(Code("GET", "/v2/health/ready", "gamma"), 200);
+  for (const std::string_view target :
+       {"/v2", "/v2/models", "/v2/models/copy", "/v2/models/copy/ready", "/v2/models/copy/config",
+        "/v2/models/copy/stats", "/v2/models/stats", "/metrics"}) {
+    EXPECT_EQ(Code("GET", target, ""), 401) << target;
+    EXPECT_EQ(Code("GET", target, "gamma"), 401) << target;
+    EXPECT_EQ(Code("GET", target, "alpha"), 403) << target;
+    EXPECT_EQ(Code("GET", target, "beta"), 200) << target;
+  }
+  EXPECT_EQ(Code("POST", "/v2/repository/index", "alpha"), 403);
+  EXPECT_EQ(Code("POST", "/v2/repository/index", "beta"), 200);
+  for (const std::string_view target :
+       {"/v2/repository/models/copy/load", "/v2/repository/models/copy/unload"}) {
+    EXPECT_EQ(Code("POST", target, ""), 401) << target;
+    EXPECT_EQ(Code("POST", target, "alpha"), 403) << target;
+    const int allowed = Code("POST", target, "beta");
+    EXPECT_TRUE(allowed != 401 && allowed != 403) << target << ' ' << allowed;
+  }
+  EXPECT_EQ(Code("GET", "/v2/systemsharedmemory/status", "beta"), 403);
+  // Allowed for this client, though not on this server.
+  EXPECT_EQ(Code("GET", "/v2/cudasharedmemory/status", "alpha"), 501);
+  EXPECT_EQ(Code("GET", "/nothing", ""), 401);
+  EXPECT_EQ(Code("GET", "/nothing", "alpha"), 404);
+  EXPECT_EQ(Code("DELETE", "/v2", ""), 401);
+  EXPECT_EQ(Code("DELETE", "/v2", "alpha"), 405);
+}
+
+TEST_F(HttpServingTokens, TheMetricsPortNeedsThemToo) {
+  TestClient client(*server_->metrics_port());
+  EXPECT_EQ(client.Call(GetRequest("/metrics")).code, 401);
+  const TestReply reply =
+      client.Call("GET /metrics HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer beta\r\n\r\n");
+  EXPECT_EQ(reply.code, 200);
+}
+
+TEST_F(HttpServingTokens, ARefusalSaysWhatIsMissing) {
+  const TestReply unknown = Call(GetRequest("/v2"));
+  EXPECT_EQ(unknown.headers.at("www-authenticate"), "Bearer");
+  EXPECT_THAT(unknown.body, HasSubstr("Authorization: Bearer TOKEN"));
+  const TestReply lacking =
+      Call("GET /v2 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer alpha\r\n\r\n");
+  EXPECT_EQ(lacking.code, 403);
+  EXPECT_FALSE(lacking.headers.contains("www-authenticate"));
+  EXPECT_THAT(lacking.body, HasSubstr("the token 'camera' lacks the scope 'read'"));
+  const TestReply twice = Call(
+      "GET /v2 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer beta\r\n"
+      "Authorization: Bearer beta\r\n\r\n");
+  EXPECT_EQ(twice.code, 400);
+}
+
+TEST_F(HttpServingTokens, NoBodyIsReadForThoseWhoMayNotSendIt) {
+  for (const std::string_view target : {kCopy, std::string_view("/v2/health/live")}) {
+    for (const std::string_view length :
+         {"Content-Length: 1000000", "Transfer-Encoding: chunked"}) {
+      TestClient client(server_->port());
+      // The answer comes although the body never does.
+      const TestReply reply = client.Call(fmt::format(
+          "POST {} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n{}\r\n\r\n", target, length));
+      EXPECT_EQ(reply.code, 401) << target << ' ' << length;
+      EXPECT_EQ(reply.headers.at("connection"), "close");
+    }
+  }
+  EXPECT_EQ(Call(PostRequest(kCopy, kSmall)).code, 401);
+  EXPECT_EQ(Call(PostRequest(kCopy, kSmall, "Authorization: Bearer beta\r\n")).code, 403);
+  EXPECT_EQ(Call(PostRequest(kCopy, kSmall, "Authorization: Bearer alpha\r\n")).code, 200);
+}
+
+TEST_F(HttpServingTokens, EachRequestOfAConnectionIsJudgedByItself) {
+  TestClient client(server_->port());
+  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall, "Authorization: Bearer alpha\r\n")).code, 200);
+  EXPECT_EQ(client.Call(GetRequest("/v2")).code, 401);
+  EXPECT_EQ(client.Call(GetRequest("/v2/health/live")).code, 200);
+  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 401);
+  EXPECT_TRUE(client.ReadsEnd());
 }
 
 TEST_F(HttpServing, MetadataConfigurationAndIndexDescribeTheModels) {

@@ -14,7 +14,7 @@ struct HttpRow {
   std::uint16_t http;
 };
 // 499 is what proxies log for a client that went away; nobody reads it from the wire.
-constexpr std::array<HttpRow, 12> kHttpCodes{{{StatusCode::kOk, 200},
+constexpr std::array<HttpRow, 13> kHttpCodes{{{StatusCode::kOk, 200},
                                               {StatusCode::kCancelled, 499},
                                               {StatusCode::kInvalidArgument, 400},
                                               {StatusCode::kDeadlineExceeded, 504},
@@ -25,14 +25,16 @@ constexpr std::array<HttpRow, 12> kHttpCodes{{{StatusCode::kOk, 200},
                                               {StatusCode::kFailedPrecondition, 400},
                                               {StatusCode::kUnimplemented, 501},
                                               {StatusCode::kInternal, 500},
-                                              {StatusCode::kUnavailable, 503}}};
+                                              {StatusCode::kUnavailable, 503},
+                                              {StatusCode::kUnauthenticated, 401}}};
 
 struct ReasonRow {
   std::uint16_t http;
   std::string_view text;
 };
-constexpr std::array<ReasonRow, 19> kHttpReasons{{{200, "OK"},
+constexpr std::array<ReasonRow, 20> kHttpReasons{{{200, "OK"},
                                                   {400, "Bad Request"},
+                                                  {401, "Unauthorized"},
                                                   {403, "Forbidden"},
                                                   {404, "Not Found"},
                                                   {405, "Method Not Allowed"},

@@ -48,6 +48,9 @@ TEST(OutcomeCodes, ClientFaultsAreNotServerFaults) {
   EXPECT_EQ(HttpCode(StatusCode::kInvalidArgument), 400);
   EXPECT_EQ(HttpCode(StatusCode::kNotFound), 404);
   EXPECT_EQ(HttpCode(StatusCode::kUnimplemented), 501);
+  EXPECT_EQ(HttpCode(StatusCode::kUnauthenticated), 401);
+  EXPECT_EQ(HttpReason(401), "Unauthorized");
+  EXPECT_EQ(HttpCode(StatusCode::kPermissionDenied), 403);
 }
 
 TEST(OutcomeCodes, RetryAfterIsWholeSecondsRoundedUp) {
