@@ -193,7 +193,7 @@ profile_build() {
 }
 
 profile_test() {
-  install_packages ca-certificates python3 python3-venv
+  install_packages ca-certificates openssl python3 python3-venv
   install_python_packages
 }
 

@@ -39,6 +39,7 @@
 #include "server/model_control.h"
 #include "server/model_service.h"
 #include "server/shared_memory.h"
+#include "server/tls.h"
 #include "telemetry/recorder.h"
 
 namespace duly {
@@ -49,6 +50,7 @@ struct ServeFlags {
   std::string host = "127.0.0.1";
   std::string token_file;
   bool insecure = false;
+  TlsFiles tls;
   std::uint16_t http_port = 8000;
   std::uint16_t grpc_port = 8001;
   std::uint16_t metrics_port = 8002;
@@ -212,9 +214,24 @@ int Serve(ServeFlags flags) {
   }
   Access access;
   if (!flags.token_file.empty()) access = Access::Load(flags.token_file, faults);
-  if (!IsLoopback(flags.host) && flags.token_file.empty() && !flags.insecure) {
+  const bool knows_clients = !flags.token_file.empty() || !flags.tls.client_ca.empty();
+  if (!IsLoopback(flags.host) && !knows_clients && !flags.insecure) {
     faults.Add({"", 0, 0, fmt::format("--host {} opens the server to other machines", flags.host),
-                "--tokens FILE, an address of this machine only (127.0.0.1), or --insecure"});
+                "--tokens FILE or --tls-client-ca FILE, an address of this machine only "
+                "(127.0.0.1), or --insecure"});
+  }
+  std::shared_ptr<const TlsContext> tls;
+  if (flags.tls.certificate.empty() != flags.tls.key.empty() ||
+      (flags.tls.certificate.empty() && !flags.tls.client_ca.empty())) {
+    faults.Add({"", 0, 0, "TLS with less than a certificate and its key",
+                "--tls-cert FILE and --tls-key FILE"});
+  } else if (!flags.tls.certificate.empty()) {
+    Result<std::shared_ptr<const TlsContext>> loaded = TlsContext::Load(flags.tls);
+    if (loaded) {
+      tls = std::move(*loaded);
+    } else {
+      faults.Add({"", 0, 0, loaded.error().message(), ""});
+    }
   }
   if (!faults.empty()) return Fail(faults.ToStatus(), kExitUsage);
   if (flags.check) {
@@ -238,6 +255,7 @@ int Serve(ServeFlags flags) {
   http.port = flags.http_port;
   http.metrics_port = flags.metrics_port;
   http.access = access;
+  http.tls = tls;
   http.threads = flags.http_threads;
   http.limits.body_bytes = flags.max_input_size.value_or(setup.config.limits.body_bytes);
   http.limits.bodies_bytes = flags.input_memory.value_or(
@@ -285,6 +303,7 @@ int Serve(ServeFlags flags) {
   grpc.threads = flags.grpc_threads;
   grpc.message_bytes = http.limits.body_bytes;
   grpc.access = access;
+  grpc.tls = tls;
 
   std::unique_ptr<SharedMemoryRegistry> shared_memory;
   if (flags.allow_client_shm) {
@@ -298,9 +317,12 @@ int Serve(ServeFlags flags) {
   const bool ready = loaded.ok() || !flags.strict_readiness;
   service.SetReady(ready);
   (*grpc_server)->SetServing(ready);
-  spdlog::info("serving {} models on http://{}:{} and grpc://{}:{} under {}{}",
-               (*node)->Models().size(), flags.host, (*http_server)->port(), flags.host,
-               (*grpc_server)->port(), header.policy,
+  if (!IsLoopback(flags.host) && !tls) {
+    spdlog::warn("nothing is encrypted, tokens neither: --tls-cert and --tls-key");
+  }
+  spdlog::info("serving {} models on http{}://{}:{} and grpc://{}:{} under {}{}",
+               (*node)->Models().size(), tls ? "s" : "", flags.host, (*http_server)->port(),
+               flags.host, (*grpc_server)->port(), header.policy,
                IsLoopback(flags.host) ? " (this machine only; --host opens it to others)" : "");
   if (!flags.ready_file.empty()) {
     if (const Status written =
@@ -380,7 +402,13 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
   parser.add_option("--host", flags->host, "Address to listen on (127.0.0.1)")->type_name("IP");
   parser.add_option("--tokens", flags->token_file, "Who may do what (else everybody everything)")
       ->type_name("FILE");
-  parser.add_flag("--insecure", flags->insecure, "--host beyond this machine without --tokens");
+  parser.add_flag("--insecure", flags->insecure, "--host beyond this machine, open to everybody");
+  parser.add_option("--tls-cert", flags->tls.certificate, "PEM: TLS on all ports, with --tls-key")
+      ->type_name("FILE");
+  parser.add_option("--tls-key", flags->tls.key, "PEM: its private key")->type_name("FILE");
+  parser
+      .add_option("--tls-client-ca", flags->tls.client_ca, "PEM: who signs clients' certificates")
+      ->type_name("FILE");
   parser.add_option("--http-port", flags->http_port, "0: any free one (8000)")->type_name("PORT");
   parser.add_option("--grpc-port", flags->grpc_port, "0: any free one (8001)")->type_name("PORT");
   parser.add_option("--metrics-port", flags->metrics_port, "0: any free one (8002)")
@@ -411,8 +439,7 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
   parser.add_flag("--list-policies", flags->list_policies, "Names and options of policies");
   parser.footer(
       "Example:\n"
-      "  duly serve --model-repository models/repository\n"
-      "  curl localhost:8000/v2/models/fashion");
+      "  duly serve --model-repository models/repository");
   return [flags] { return Serve(*flags); };
 }
 

@@ -48,6 +48,16 @@ ControlCall::Answer OfBytes(Closure answer, Status (Closure::*)(const Request&, 
   };
 }
 
+std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const TlsContext* tls) {
+  if (tls == nullptr) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options(
+      tls->client_ca().empty() ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                               : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = tls->client_ca();
+  options.pem_key_cert_pairs.push_back({tls->key(), tls->certificate()});
+  return grpc::SslServerCredentials(options);
+}
+
 // Reflection is gRPC's own service: its calls are ended before it sees them, as CANCELLED.
 class ReflectionGuard final : public grpc::experimental::Interceptor {
  public:
@@ -123,7 +133,7 @@ Status GrpcServer::Impl::Start(const GrpcOptions& options) {
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.SetMaxReceiveMessageSize(static_cast<int>(
       std::min<std::size_t>(options.message_bytes, std::numeric_limits<int>::max())));
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
+  builder.AddListeningPort(address, CredentialsOf(options.tls.get()), &port_);
   builder.RegisterService(&shared_.service);
   if (!shared_.access.is_open()) {
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;

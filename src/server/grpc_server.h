@@ -10,15 +10,17 @@
 #include "base/result.h"
 #include "server/access.h"
 #include "server/model_service.h"
+#include "server/tls.h"
 
 namespace duly {
 
 struct GrpcOptions {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8001;            // 0: any free one
-  std::uint32_t threads = 0;            // 0: two, or one on a single core
-  std::size_t message_bytes = 1 << 26;  // largest request
-  Access access;                        // to all but health
+  std::uint16_t port = 8001;              // 0: any free one
+  std::uint32_t threads = 0;              // 0: two, or one on a single core
+  std::size_t message_bytes = 1 << 26;    // largest request
+  Access access;                          // to all but health
+  std::shared_ptr<const TlsContext> tls;  // null: not encrypted
 };
 
 // The Open Inference Protocol over gRPC, with grpc.health.v1 and reflection.

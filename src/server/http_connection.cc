@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
-#include <boost/asio/write.hpp>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -29,19 +28,6 @@ constexpr std::size_t kSmallestCompressed = 1400;
 
 // How every answer begins.
 constexpr std::string_view kProtocol = "HTTP/1.1 ";
-
-// What a gathering write takes; the vector behind it stays where it is.
-class OutputView {
- public:
-  using value_type = asio::const_buffer;
-  using const_iterator = const asio::const_buffer*;
-  explicit OutputView(std::span<const asio::const_buffer> buffers) : buffers_(buffers) {}
-  const_iterator begin() const { return buffers_.data(); }
-  const_iterator end() const { return buffers_.data() + buffers_.size(); }
-
- private:
-  std::span<const asio::const_buffer> buffers_;
-};
 
 // Or work like it.
 bool IsLargeJson(const InferReplyFormat& format, const InferResponse& response) {
@@ -73,7 +59,7 @@ HttpReply FaultReply(const HttpFault& fault) {
 
 HttpConnection::HttpConnection(TcpSocket socket, IoThread& thread, HttpShared& shared,
                                HttpPort port)
-    : socket_(std::move(socket)),
+    : transport_(std::move(socket), shared.options.tls.get()),
       thread_(thread),
       shared_(shared),
       port_(port),
@@ -87,8 +73,8 @@ HttpConnection::~HttpConnection() { shared_.connections.fetch_sub(1, std::memory
 
 void HttpConnection::Start() {
   boost::system::error_code ignored;  // the connection works without, and a dead one shows itself
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  socket_.non_blocking(true, ignored);
+  transport_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+  transport_.socket().non_blocking(true, ignored);
   LimitTime(shared_.options.idle_timeout);
   Advance();
 }
@@ -124,7 +110,7 @@ void HttpConnection::CloseWhenIdle() {
   // The read under way may have its bytes already, although nobody was told yet: it ends either
   // with them or aborted, and only then is it known that there is nothing to answer.
   boost::system::error_code ignored;
-  socket_.cancel(ignored);
+  transport_.socket().cancel(ignored);
 }
 
 void HttpConnection::Abort() { Close(); }
@@ -133,7 +119,7 @@ void HttpConnection::Close() {
   if (phase_ == Phase::kClosed) return;
   phase_ = Phase::kClosed;
   boost::system::error_code ignored;
-  socket_.close(ignored);
+  transport_.socket().close(ignored);
   // An answer that is under way is awaited: it refers to this connection.
   if (in_node_) return shared_.routes.node().Cancel(request_);
   if (!parsing_) Leave();
@@ -163,7 +149,7 @@ void HttpConnection::StartRead() {
     read_into_ = ReadInto::kInput;
   }
   reading_ = true;
-  socket_.async_read_some(
+  transport_.AsyncReadSome(
       target, [self = shared_from_this()](const boost::system::error_code& error,
                                           std::size_t bytes) { self->OnRead(error, bytes); });
 }
@@ -172,8 +158,7 @@ void HttpConnection::OnRead(const boost::system::error_code& error, std::size_t 
   reading_ = false;
   if (phase_ == Phase::kClosed) return;
   if (error == asio::error::operation_aborted) {
-    boost::system::error_code unknown;
-    if (socket_.available(unknown) == 0 || unknown) return Close();
+    if (!transport_.HasUnread()) return Close();
     return StartRead();
   }
   if (error == asio::error::eof) {
@@ -218,14 +203,15 @@ void HttpConnection::OnPeerFinished() {
 void HttpConnection::WatchForReset() {
   if (sent_ahead_ == 0) {
     boost::system::error_code error;
-    sent_ahead_ = socket_.write_some(asio::buffer(kProtocol), error);
+    const asio::const_buffer protocol = asio::buffer(kProtocol);
+    sent_ahead_ = transport_.WriteSome({&protocol, 1}, error);
     if (error && error != asio::error::would_block) return Close();
   }
   if (std::exchange(watching_, true)) return;
-  socket_.async_wait(TcpSocket::wait_error,
-                     [self = shared_from_this()](const boost::system::error_code& stopped) {
-                       if (!stopped) self->Close();
-                     });
+  transport_.socket().async_wait(
+      TcpSocket::wait_error, [self = shared_from_this()](const boost::system::error_code& stopped) {
+        if (!stopped) self->Close();
+      });
 }
 
 void HttpConnection::Advance() {
@@ -331,8 +317,8 @@ void HttpConnection::BeginRequest() {
   if (head_.expects_continue && has_body && input().empty()) {
     constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     boost::system::error_code error;
-    asio::write(socket_, asio::buffer(kContinue), error);
-    if (error) return Close();
+    const asio::const_buffer text = asio::buffer(kContinue);
+    if (transport_.WriteSome({&text, 1}, error) != text.size()) return Close();
   }
   LimitTime(shared_.options.body_timeout);
   if (head_.chunked) {
@@ -572,17 +558,17 @@ void HttpConnection::Send(HttpReply reply) {
 void HttpConnection::WriteSome() {
   while (output_next_ < output_.size()) {
     boost::system::error_code error;
-    std::size_t written =
-        socket_.write_some(OutputView(std::span(output_).subspan(output_next_)), error);
+    std::size_t written = transport_.WriteSome(std::span(output_).subspan(output_next_), error);
     if (error == asio::error::would_block) {
       LimitTime(shared_.options.write_timeout);
-      socket_.async_wait(TcpSocket::wait_write,
-                         [self = shared_from_this()](const boost::system::error_code& failed) {
-                           if (self->phase_ != Phase::kWriting) return;
-                           if (failed) return self->Close();
-                           self->WriteSome();
-                           self->Advance();
-                         });
+      transport_.socket().async_wait(
+          TcpSocket::wait_write,
+          [self = shared_from_this()](const boost::system::error_code& failed) {
+            if (self->phase_ != Phase::kWriting) return;
+            if (failed) return self->Close();
+            self->WriteSome();
+            self->Advance();
+          });
       return;
     }
     if (error) return Close();
@@ -602,11 +588,10 @@ void HttpConnection::OnWritten() {
     LimitTime(input().empty() ? shared_.options.idle_timeout : shared_.options.head_timeout);
     return;
   }
+  transport_.FinishWriting();
   if (peer_finished_) return Close();
   // Closing a socket with unread bytes in it resets the connection, and the client may lose the
   // answer that it has not read yet.
-  boost::system::error_code ignored;
-  socket_.shutdown(TcpSocket::shutdown_send, ignored);
   phase_ = Phase::kLinger;
   input_begin_ = input_end_ = 0;
   LimitTime(shared_.options.linger);

@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,6 +20,7 @@
 #include "server/infer_json.h"
 #include "server/io_thread.h"
 #include "server/memory_budget.h"
+#include "server/transport.h"
 #include "server/work_thread.h"
 
 namespace duly {
@@ -118,7 +118,7 @@ class HttpConnection final : public ResponseSink,
     return {input_.get() + input_begin_, input_end_ - input_begin_};
   }
 
-  TcpSocket socket_;
+  Transport transport_;
   IoThread& thread_;
   HttpShared& shared_;
   const HttpPort port_;

@@ -199,7 +199,7 @@ class HttpServer::Impl {
   void Adopt(TcpSocket socket, IoThread& target, HttpPort kind) {
     if (shared_.connections.load(std::memory_order_relaxed) >= shared_.options.max_connections) {
       boost::system::error_code ignored;
-      socket.write_some(asio::buffer(kTooManyConnections), ignored);
+      if (!shared_.options.tls) socket.write_some(asio::buffer(kTooManyConnections), ignored);
       socket.shutdown(TcpSocket::shutdown_send, ignored);
       return;
     }

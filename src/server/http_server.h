@@ -12,6 +12,7 @@
 #include "server/access.h"
 #include "server/http_head.h"
 #include "server/model_service.h"
+#include "server/tls.h"
 
 namespace duly {
 
@@ -22,6 +23,7 @@ struct HttpOptions {
   std::uint32_t threads = 0;                         // for I/O; 0: two, or one on a single core
   std::uint32_t max_connections = 4096;              // further ones are told 503
   Access access;                                     // on both ports
+  std::shared_ptr<const TlsContext> tls;             // likewise; null: not encrypted
   HttpLimits limits;
   Duration head_timeout = std::chrono::seconds(10);   // from its first byte to its last
   Duration body_timeout = std::chrono::seconds(30);   // between two arrivals of bytes
