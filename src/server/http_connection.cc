@@ -109,6 +109,8 @@ void HttpConnection::CloseWhenIdle() {
   if (phase_ != Phase::kHead || !input().empty()) return;
   // The read under way may have its bytes already, although nobody was told yet: it ends either
   // with them or aborted, and only then is it known that there is nothing to answer.
+  // Bytes of TLS need not become a request: those that do not are not awaited for long.
+  LimitTime(shared_.options.linger);
   boost::system::error_code ignored;
   transport_.socket().cancel(ignored);
 }
