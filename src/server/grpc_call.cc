@@ -95,17 +95,15 @@ void UnaryCall::OnDone(bool /*ok*/) {
 class StreamCall::Request final : public ResponseSink,
                                   public std::enable_shared_from_this<Request> {
  public:
-  Request(std::shared_ptr<StreamCall> stream, InferReplyFormat reply_format, bool wants_empty_final)
-      : format(std::move(reply_format)),
-        empty_final(wants_empty_final),
-        stream_(std::move(stream)) {}
+  Request(std::shared_ptr<StreamCall> stream, InferReplyFormat reply_format, GrpcReply reply_kind)
+      : format(std::move(reply_format)), kind(reply_kind), stream_(std::move(stream)) {}
 
   void OnResponse(InferResponse response) override {
     stream_->Answered(shared_from_this(), std::move(response));
   }
 
   const InferReplyFormat format;
-  const bool empty_final;  // the client wants to be told that nothing follows
+  const GrpcReply kind;
   RequestId id;            // guarded by the stream's lock
   bool submitted = false;  // guarded by the stream's lock
 
@@ -200,9 +198,12 @@ void StreamCall::Take() {
     const MutexLock lock(mutex_);
     return SendError(message ? (**message)->id() : std::string(), call.error());
   }
-  auto request =
-      std::make_shared<Request>(shared_from_this(), std::move(call->format),
-                                FlagOf(***message, "triton_enable_empty_final_response"));
+  // A request has one answer; marked as the last it needs no empty one behind it, which clients
+  // would count.
+  const GrpcReply kind = FlagOf(***message, "triton_enable_empty_final_response")
+                             ? GrpcReply::kFinal
+                             : GrpcReply::kStream;
+  auto request = std::make_shared<Request>(shared_from_this(), std::move(call->format), kind);
   call->request.call_timeout = TimeLeft(context_);
   {
     const MutexLock lock(mutex_);
@@ -223,16 +224,13 @@ void StreamCall::Take() {
 void StreamCall::Answered(const std::shared_ptr<Request>& request, InferResponse response) {
   const Status status = Conclude(request->format, response);
   grpc::ByteBuffer reply;
-  if (status.ok()) reply = EncodeGrpcReply(GrpcReply::kStream, request->format, response);
+  if (status.ok()) reply = EncodeGrpcReply(request->kind, request->format, response);
   const MutexLock lock(mutex_);
   in_flight_.erase(request);
   if (!status.ok()) {
     SendError(request->format.id, status);
   } else {
     Send(std::move(reply));
-    if (request->empty_final) {
-      Send(EncodeGrpcReply(GrpcReply::kFinalEmpty, request->format, response));
-    }
   }
   Proceed();
 }

@@ -274,17 +274,17 @@ grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
   head.set_model_name(spec.name);
   head.set_model_version(std::to_string(spec.version));
   head.set_id(format.id);
-  const bool empty = kind == GrpcReply::kFinalEmpty;
-  if (empty) (*head.mutable_parameters())["triton_final_response"].set_bool_param(true);
-  const std::span<const Tensor> outputs = empty ? std::span<const Tensor>() : response.outputs;
-  if (format.report && !empty) {
+  if (kind == GrpcReply::kFinal) {
+    (*head.mutable_parameters())["triton_final_response"].set_bool_param(true);
+  }
+  if (format.report) {
     for (const auto& [name, value] : ReportOf(response)) {
       SetParameter((*head.mutable_parameters())[std::string(name)], value);
     }
   }
   std::size_t size = 0;
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const Tensor& tensor = outputs[i];
+  for (std::size_t i = 0; i < response.outputs.size(); ++i) {
+    const Tensor& tensor = response.outputs[i];
     auto& output = *head.add_outputs();
     if (format.InSharedMemory(i)) {
       const SharedMemoryPlace& place = format.places[i];
@@ -302,7 +302,7 @@ grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
   Pieces pieces;
   if (kind != GrpcReply::kUnary) pieces.Append(kStreamInferResponse, text.size() + size);
   pieces.Append(text);
-  for (const Tensor& tensor : outputs) {
+  for (const Tensor& tensor : response.outputs) {
     pieces.Append(kRawOutputContents, tensor.data.size());
     pieces.Append(tensor.data);
   }

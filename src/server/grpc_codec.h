@@ -36,9 +36,9 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
                                   const ModelService& service);
 
 enum class GrpcReply : std::uint8_t {
-  kUnary,       // ModelInferResponse
-  kStream,      // ModelStreamInferResponse
-  kFinalEmpty,  // the same without outputs, and says that it is the request's last
+  kUnary,   // ModelInferResponse
+  kStream,  // ModelStreamInferResponse
+  kFinal,   // the same, and says that it is the request's last
 };
 
 // The answer to a request that was served (Conclude); the raw contents of outputs in shared memory
