@@ -19,6 +19,7 @@
 
 #include "server/grpc_call.h"
 #include "server/grpc_message.h"
+#include "server/log_service.h"
 #include "server/thread_count.h"
 
 namespace duly {
@@ -275,7 +276,10 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
           return shared_memory.CudaUnregister();
         });
   serve(Scope::kControl, &GrpcService::RequestTraceSetting, later);
-  serve(Scope::kControl, &GrpcService::RequestLogSettings, later);
+  serve(Scope::kControl, &GrpcService::RequestLogSettings,
+        [](const LogSettingsRequest& request, LogSettingsResponse& reply) {
+          return Give(UpdateLogSettings(request), reply);
+        });
 }
 
 void GrpcServer::Impl::Drain(std::function<void()> done) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "server/json_text.h"
+#include "server/log_service.h"
 #include "server/metrics.h"
 #include "server/outcome_codes.h"
 #include "server/proto_json.h"
@@ -34,7 +35,7 @@ constexpr std::array<Pattern, 22> kServerRoutes{
      {"/v2/models/stats", Kind::kAllStats, Methods::kGet},
      {"/v2/repository/index", Kind::kIndex, Methods::kPost},
      {"/metrics", Kind::kMetrics, Methods::kGet},
-     {"/v2/logging", Kind::kLater, Methods::kBoth},
+     {"/v2/logging", Kind::kLogging, Methods::kBoth},
      {"/v2/trace/setting", Kind::kLater, Methods::kBoth},
      {"/v2/systemsharedmemory/status", Kind::kSystemMemoryStatus, Methods::kGet},
      {"/v2/systemsharedmemory/unregister", Kind::kSystemMemoryUnregister, Methods::kPost},
@@ -77,6 +78,7 @@ void Choose(const Pattern& pattern, HttpMethod method, HttpRoute& route) {
   const bool post = method == HttpMethod::kPost;
   if ((pattern.methods != Methods::kPost && get) || (pattern.methods != Methods::kGet && post)) {
     route.kind = pattern.kind;
+    route.method = method;
     return;
   }
   route.kind = Kind::kMethod;
@@ -215,6 +217,7 @@ Scope ScopeOf(const HttpRoute& route) {
       return Scope::kInfer;
     case Kind::kLoad:
     case Kind::kUnload:
+    case Kind::kLogging:
       return Scope::kControl;
     case Kind::kLater:
     case Kind::kUnknown:
@@ -250,6 +253,10 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
     case Kind::kLoad:
     case Kind::kUnload: {
       Result<HttpReply> reply = AnswerRepository(route, body);
+      return reply ? std::move(*reply) : ErrorReply(reply.error());
+    }
+    case Kind::kLogging: {
+      Result<HttpReply> reply = AnswerLogging(route, body);
       return reply ? std::move(*reply) : ErrorReply(reply.error());
     }
     case Kind::kMetrics: {
@@ -320,6 +327,19 @@ Result<HttpReply> HttpRoutes::AnswerRepository(const HttpRoute& route, const Buf
     }
   }
   return Json(models);
+}
+
+Result<HttpReply> HttpRoutes::AnswerLogging(const HttpRoute& route, const Buffer& body) {
+  inference::LogSettingsRequest request;
+  if (route.method == HttpMethod::kPost) {
+    const std::string_view text(reinterpret_cast<const char*>(body.data().data()), body.size());
+    DULY_ASSIGN_OR_RETURN(request, ReadLogSettingsRequest(text));
+  }
+  DULY_ASSIGN_OR_RETURN(const inference::LogSettingsResponse response, UpdateLogSettings(request));
+  nlohmann::ordered_json settings = ToJson(response)["settings"];
+  // Each stands for the only member that it has.
+  for (auto& value : settings) value = nlohmann::ordered_json(value.front());
+  return Json(settings);
 }
 
 Result<HttpReply> HttpRoutes::AnswerModel(const HttpRoute& route) const {

@@ -38,12 +38,14 @@ struct HttpRoute {
     kCudaMemoryStatus,
     kCudaMemoryRegister,
     kCudaMemoryUnregister,
+    kLogging,
     kMetrics,
     kLater,    // in the protocol, not in this version
     kUnknown,  // no such route; the answer is 404
     kMethod,   // exists with other methods; the answer is 405
   };
   Kind kind = Kind::kUnknown;
+  HttpMethod method = HttpMethod::kGet;
   std::string model;
   std::string version;     // digits; empty: the highest
   std::string segment;     // what stands in the route's {}: a region, a model, a repository
@@ -79,6 +81,7 @@ class HttpRoutes {
 
  private:
   Result<HttpReply> AnswerRepository(const HttpRoute& route, const Buffer& body) const;
+  static Result<HttpReply> AnswerLogging(const HttpRoute& route, const Buffer& body);
   Result<HttpReply> AnswerModel(const HttpRoute& route) const;
   Result<HttpReply> AnswerMemory(const HttpRoute& route, const Buffer& body) const;
 

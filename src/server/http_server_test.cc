@@ -335,8 +335,8 @@ TEST_F(HttpServing, PartsOfTheProtocolThatComeLaterSaySo) {
   Serve();
   TestClient client(server_->port());
   for (const std::string_view target :
-       {"/v2/models/copy/generate", "/v2/models/copy/generate_stream", "/v2/logging",
-        "/v2/trace/setting", "/v2/models/copy/trace/setting", "/v2/repository/models/copy/load",
+       {"/v2/models/copy/generate", "/v2/models/copy/generate_stream", "/v2/trace/setting",
+        "/v2/models/copy/trace/setting", "/v2/repository/models/copy/load",
         "/v2/repository/models/copy/unload", "/v2/repository/other/index"}) {
     const TestReply reply = client.Call(PostRequest(target, "{}"));
     EXPECT_EQ(reply.code, 501) << target;

@@ -17,9 +17,9 @@ namespace duly {
 namespace {
 
 constexpr const char* kNoNames = "repositories have no names: expected none";
-constexpr std::array<const char*, 6> kExtensions{"classification",      "schedule_policy",
-                                                 "model_configuration", "binary_tensor_data",
-                                                 "parameters",          "statistics"};
+constexpr std::array<const char*, 7> kExtensions{
+    "classification", "schedule_policy", "model_configuration", "binary_tensor_data", "parameters",
+    "statistics",     "logging"};
 
 template <typename Repeated>
 void AddShape(const Shape& shape, Repeated& dims) {

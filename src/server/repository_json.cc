@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -120,6 +121,26 @@ Result<inference::RepositoryModelUnloadRequest> ReadUnloadRequest(std::string_vi
   DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
   inference::RepositoryModelUnloadRequest request;
   DULY_RETURN_IF_ERROR(ReadParameters(json, *request.mutable_parameters()));
+  return request;
+}
+
+Result<inference::LogSettingsRequest> ReadLogSettingsRequest(std::string_view body) {
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  inference::LogSettingsRequest request;
+  for (const auto& [name, value] : json.items()) {
+    auto& setting = (*request.mutable_settings())[name];
+    if (value.is_boolean()) {
+      setting.set_bool_param(value.get<bool>());
+    } else if (value.is_number_unsigned() &&
+               value.get<std::uint64_t>() <= std::numeric_limits<std::uint32_t>::max()) {
+      setting.set_uint32_param(value.get<std::uint32_t>());
+    } else if (value.is_string()) {
+      setting.set_string_param(value.get<std::string>());
+    } else {
+      return Error(StatusCode::kInvalidArgument,
+                   "log setting '{}': expected a string, a whole number, true or false", name);
+    }
+  }
   return request;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bodies of the repository routes as the messages that gRPC has for them.
+// Bodies of the repository's and the log's routes as the messages that gRPC has for them.
 #pragma once
 
 #include <inference.pb.h>
@@ -19,5 +19,8 @@ Result<inference::RepositoryModelLoadRequest> ReadLoadRequest(std::string_view b
 
 // {"parameters": {"unload_dependents": true}}, or nothing.
 Result<inference::RepositoryModelUnloadRequest> ReadUnloadRequest(std::string_view body);
+
+// {"log_info": true, "log_verbose_level": 1, "log_format": "default", ...}, or nothing.
+Result<inference::LogSettingsRequest> ReadLogSettingsRequest(std::string_view body);
 
 }  // namespace duly
