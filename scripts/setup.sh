@@ -6,8 +6,8 @@
 #
 #   scripts/setup.sh [PROFILE...]     default: build test models lint
 #     build    compile and run: apt packages, ONNX Runtime
-#     test     Python environment in .deps/venv for the integration tests
-#     models   the same environment, and the models that are fetched and converted
+#     test     what the integration tests need: Python environments, Node packages and load tools in .deps
+#     models   the Python environment .deps/venv, and the models that are fetched and converted
 #     lint     clang, clang-format, clang-tidy
 #
 #   ONNXRUNTIME_ROOT=DIR     use this installation (DIR/include, DIR/lib) instead of getting one
@@ -112,6 +112,55 @@ install_python_packages() {
   sha256sum tests/requirements.txt >"$stamp"
 }
 
+# perf_analyzer comes in a wheel of an older tritonclient, for x86-64 only; unpacked, not installed: the clients
+# in .deps/venv are newer.
+fetch_perf_analyzer() {
+  local target=$deps/perf_analyzer list=tests/clients/perf_analyzer.txt work
+  [[ $(uname -m) == x86_64 ]] || return 0
+  case $distribution in debian-12 | ubuntu-2[24].*) install_packages libb64-0d ;; esac
+  sha256sum --status -c "$target/stamp" 2>/dev/null && return 0
+  make_venv
+  say "getting perf_analyzer into .deps/perf_analyzer"
+  work=$(mktemp -d "$deps/perf_analyzer.XXXXXX")
+  quietly pip download --no-deps --only-binary :all: --require-hashes -r "$list" --platform manylinux1_x86_64 \
+    --platform manylinux2014_x86_64 -d "$work" || die "the perf_analyzer wheels could not be had"
+  for wheel in "$work"/*.whl; do "$deps/venv/bin/python" -m zipfile -e "$wheel" "$work/unpacked"; done
+  mkdir "$work/root"
+  mv "$work"/unpacked/tritonclient-*.data/data/bin/perf_analyzer "$work"/unpacked/nvidia/cuda_runtime/lib/libcudart.so.* \
+    "$work/root"
+  chmod +x "$work/root/perf_analyzer"
+  sha256sum "$list" >"$work/root/stamp"
+  rm -rf "$target"
+  mv "$work/root" "$target"
+  rm -rf "$work"
+}
+
+# KServe's clients have messages of the same names as tritonclient's, which one process cannot hold.
+install_kserve() {
+  local target=$deps/kserve list=tests/clients/kserve.txt
+  sha256sum --status -c "$target/stamp" 2>/dev/null && "$target/bin/python" -c '' 2>/dev/null && return 0
+  make_venv
+  say "installing $list into .deps/kserve"
+  rm -rf "$target"
+  quietly "$deps/venv/bin/python" -m venv "$target" || die "no Python environment could be made in .deps/kserve"
+  quietly "$target/bin/python" -m pip --disable-pip-version-check install --only-binary :all: -r "$list" ||
+    die "pip install failed"
+  sha256sum "$list" >"$target/stamp"
+}
+
+# Node of whatever origin serves; others than Debian's bring npm along.
+install_node_packages() {
+  local target=$deps/node list=tests/clients/node/package-lock.json
+  if ! command -v npm >/dev/null || ! command -v node >/dev/null; then install_packages nodejs npm; fi
+  sha256sum --status -c "$target/stamp" 2>/dev/null && return 0
+  say "installing the packages of $list into .deps/node"
+  rm -rf "$target"
+  mkdir -p "$target"
+  cp tests/clients/node/package{,-lock}.json "$target"
+  (cd "$target" && quietly npm ci --ignore-scripts --no-audit --no-fund) || die "npm ci failed"
+  sha256sum "$list" >"$target/stamp"
+}
+
 # newer_sources DIR: the machine's own apt sources with the suite replaced by the newer one. Third-party
 # sources name other suites, as a rule, and so drop out.
 newer_sources() {
@@ -193,12 +242,16 @@ profile_build() {
 }
 
 profile_test() {
-  install_packages ca-certificates openssl python3 python3-venv
+  install_packages ca-certificates curl openssl python3 python3-venv
   install_python_packages
+  fetch_perf_analyzer
+  install_kserve
+  install_node_packages
 }
 
 profile_models() {
-  profile_test
+  install_packages ca-certificates python3 python3-venv
+  install_python_packages
   if [[ -x models/fetch.sh ]]; then models/fetch.sh; fi
 }
 

@@ -123,6 +123,20 @@ class SyncTest(unittest.TestCase):
         self.assert_error("UNIMPLEMENTED", "not in this version", lambda: self.client.get_trace_settings())
         self.client.infer("copy_FP32", [good])
 
+    def test_log_settings(self):
+        def values(reply):
+            return {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in reply.settings.items()}
+
+        before = values(self.client.get_log_settings())
+        self.assertEqual(before, {"log_file": "", "log_info": True, "log_warning": True, "log_error": True,
+                                  "log_verbose_level": 0, "log_format": "default"})
+        changed = values(self.client.update_log_settings({"log_warning": False, "log_verbose_level": 1}))
+        self.assertEqual(changed, {**before, "log_warning": False, "log_verbose_level": 1})
+        self.assertEqual(values(self.client.get_log_settings()), changed)
+        self.assert_error("INVALID_ARGUMENT", "standard error",
+                          lambda: self.client.update_log_settings({"log_file": "/tmp/log"}))
+        self.assertEqual(values(self.client.update_log_settings(before)), before)
+
     def test_promises_and_patience(self):
         tensor = make_input(triton, "in0", np.zeros(1, np.float32))
         self.assert_error("RESOURCE_EXHAUSTED", "by prediction",
@@ -216,9 +230,12 @@ class StreamTest(unittest.TestCase):
         self.start()
         self.client.async_stream_infer("copy_FP32", [make_input(triton, "in0", VALUES["FP32"])],
                                        enable_empty_final_response=True)
+        self.client.async_stream_infer("copy_FP32", [make_input(triton, "in0", VALUES["FP32"])])
         responses = [result.get_response() for result, _ in self.take(2)]
-        self.assertEqual([len(response.outputs) for response in responses], [1, 0])
-        self.assertTrue(responses[1].parameters["triton_final_response"].bool_param)
+        self.assertEqual([len(response.outputs) for response in responses], [1, 1])
+        marked = [response for response in responses if "triton_final_response" in response.parameters]
+        self.assertEqual(len(marked), 1)
+        self.assertTrue(marked[0].parameters["triton_final_response"].bool_param)
 
     def test_a_cancelled_stream_takes_its_requests_along(self):
         self.start()

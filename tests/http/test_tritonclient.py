@@ -174,6 +174,17 @@ class SyncTest(unittest.TestCase):
         # The connection is as good as before.
         self.client.infer("copy_FP32", [good])
 
+    def test_log_settings(self):
+        before = self.client.get_log_settings()
+        self.assertEqual(before, {"log_file": "", "log_info": True, "log_warning": True, "log_error": True,
+                                  "log_verbose_level": 0, "log_format": "default"})
+        changed = self.client.update_log_settings({"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"})
+        self.assertEqual(changed, {**before, "log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"})
+        self.assertEqual(self.client.get_log_settings(), changed)
+        self.assert_error(400, "standard error", lambda: self.client.update_log_settings({"log_file": "/tmp/log"}))
+        self.assert_error(400, "unknown log setting 'x'", lambda: self.client.update_log_settings({"x": True}))
+        self.assertEqual(self.client.update_log_settings(before), before)
+
     def test_patience_ends_in_the_queue(self):
         tensor = make_input(http, "in0", np.zeros(1, np.float32))
         client = http.InferenceServerClient(server.url, concurrency=4)
