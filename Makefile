@@ -59,6 +59,7 @@ bench: build ## the benchmarks of docs/benchmarks.md
 	$(call BUILD,release) --target benches http_client grpc_client deadline_client \
 	  echo_server_raw echo_server_beast echo_server_grpc
 	python3 bench/run.py
+	python3 bench/reload.py
 	python3 bench/instructions.py
 
 install: build ## into PREFIX (/usr/local), below DESTDIR if set
