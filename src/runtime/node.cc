@@ -407,11 +407,10 @@ LiveNode::~LiveNode() {
 std::shared_ptr<const ServedModel> LiveNode::FindModel(std::string_view name,
                                                        std::int64_t version) const {
   const MutexLock lock(models_mutex_);
-  const auto name_of = [](const auto& model) { return std::string_view(model->spec.name); };
-  const auto found = std::ranges::equal_range(models_, name, {}, name_of);
-  // Versions ascend within a name: the last match is the highest.
-  for (auto it = found.end(); it != found.begin();) {
-    --it;
+  // Behind the last of the name, whose versions ascend.
+  auto it = std::ranges::upper_bound(
+      models_, name, {}, [](const auto& model) { return std::string_view(model->spec.name); });
+  while (it != models_.begin() && (*--it)->spec.name == name) {
     if (version < 0 || (*it)->spec.version == version) return *it;
   }
   return nullptr;
