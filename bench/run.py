@@ -16,11 +16,12 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build/release"
+sys.path.insert(0, str(ROOT / "tests"))
+from harness import Server  # noqa: E402
+
 # name, FP32 elements of the tensor, format, concurrency. 150 528 = 3 x 224 x 224.
 HTTP_CASES = [
     ("64 B, concurrency 1", 16, "binary", 1),
@@ -54,21 +55,8 @@ def echo(program, threads):
 
 @contextlib.contextmanager
 def duly(repository, *flags):
-    with tempfile.TemporaryDirectory() as folder:
-        ready = pathlib.Path(folder) / "ready.json"
-        process = subprocess.Popen(
-            [BUILD / "duly", "serve", "--model-repository", repository, "--http-port", "0", "--grpc-port", "0",
-             "--metrics-port", "0", "--ready-file", ready, "--log-level", "warning", *flags])
-        try:
-            deadline = time.monotonic() + 30
-            while not ready.exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit("bench: duly serve did not start")
-                time.sleep(0.02)
-            yield json.loads(ready.read_text())
-        finally:
-            process.terminate()
-            process.wait()
+    with Server(BUILD / "duly", repository, "--log-level", "warning", *flags) as server:
+        yield {"http": server.url, "grpc": server.grpc_url, "pid": server.process.pid}
 
 
 def cpu_seconds(pid):

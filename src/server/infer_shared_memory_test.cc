@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -39,9 +40,10 @@ class InferSharedMemory : public ::testing::Test {
                            std::string_view binary = {}) {
     auto [buffer, bytes] =
         Buffer::Allocate(request.size() + binary.size() + InferDecoder::kPadding);
-    std::memcpy(bytes.data(), request.data(), request.size());
-    std::memcpy(bytes.data() + request.size(), binary.data(), binary.size());
-    std::memset(bytes.data() + request.size() + binary.size(), 0, InferDecoder::kPadding);
+    std::memset(bytes.data(), 0, bytes.size());
+    std::ranges::copy(std::as_bytes(std::span(request)), bytes.begin());
+    std::ranges::copy(std::as_bytes(std::span(binary)),
+                      bytes.begin() + static_cast<std::ptrdiff_t>(request.size()));
     return decoder_.Decode(node_.FindModel(model, -1), node_,
                            buffer.Slice(0, request.size() + binary.size()), request.size(),
                            &registry_);
