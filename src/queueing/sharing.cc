@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queueing/sharing.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/random.h"
+
+namespace duly::queueing {
+namespace {
+
+Result<double> Load(std::span<const ClassLoad> classes) {
+  double load = 0;
+  for (const ClassLoad& c : classes) {
+    DULY_RETURN_IF_ERROR(Check(c));
+    load += c.rate_per_s * c.service.mean_s;
+  }
+  return load;
+}
+
+}  // namespace
+
+Result<double> PublishedGpuWait(std::span<const ClassLoad> classes) {
+  DULY_ASSIGN_OR_RETURN(const double load, Load(classes));
+  DULY_RETURN_IF_ERROR(CheckStable(load));
+  double rate = 0;
+  for (const ClassLoad& c : classes) rate += c.rate_per_s;
+  DULY_RETURN_IF_ERROR(CheckPositive("the sum of the rates", rate));
+  const double mean = load / rate;
+  return mean / (1 - load) - mean;
+}
+
+Result<Sharing> SharedServer(std::span<const ClassLoad> classes, std::span<const double> speedup) {
+  DULY_ASSIGN_OR_RETURN(const double load, Load(classes));
+  if (speedup.empty() || speedup[0] != 1) {
+    return Error(StatusCode::kInvalidArgument,
+                 "the speed of one alone is not 1: expected r(1) = 1");
+  }
+  for (const double r : speedup) DULY_RETURN_IF_ERROR(CheckPositive("a speedup", r));
+  Sharing sharing;
+  sharing.utilization = load / speedup.back();
+  DULY_RETURN_IF_ERROR(CheckStable(sharing.utilization));
+  // Sums of pi(n) / pi(0) and n pi(n) / pi(0); the terms at and beyond the last are geometric.
+  // Scaled when large.
+  double term = 1;
+  double sum = 1;
+  double jobs = 0;
+  const double last = static_cast<double>(speedup.size());
+  for (std::size_t n = 1; n <= speedup.size(); ++n) {
+    term *= load / speedup[n - 1];
+    if (n == speedup.size()) break;
+    sum += term;
+    jobs += static_cast<double>(n) * term;
+    if (sum > 1e100) {
+      term *= 1e-100;
+      sum *= 1e-100;
+      jobs *= 1e-100;
+    }
+  }
+  const double rest = 1 - sharing.utilization;
+  sum += term / rest;
+  jobs += term * (last / rest + sharing.utilization / (rest * rest));
+  sharing.mean_jobs = jobs / sum;
+  if (load > 0) sharing.stretch = sharing.mean_jobs / load;
+  return sharing;
+}
+
+double SharedQuantile(const Sharing& sharing, std::span<const ClassLoad> classes,
+                      const ServiceTime& service, double probability) {
+  double first = 0;
+  double second = 0;
+  for (const ClassLoad& c : classes) {
+    first += c.rate_per_s * c.service.mean_s;
+    second += c.rate_per_s * SecondMoment(c.service);
+  }
+  const double mean = service.mean_s;
+  const double delay = mean * (sharing.stretch - 1);
+  if (first <= 0 || delay <= 0) return Quantile(service, probability);
+  const double rho = 1 - 1 / sharing.stretch;
+  const double m = second / (2 * first);
+  const double y = mean * (1 - rho) / m;
+  const double scale = m / ((1 - rho) * (1 - rho));
+  const double variance = 2 * rho * scale * scale * (y - 1 + PortableExp(-y));
+  // The request's own spread is stretched like its mean.
+  const double own = service.cv2 * mean * mean * sharing.stretch * sharing.stretch;
+  if (own > 0) {
+    const Stage whole{mean + delay, variance + own};
+    return Quantile(ToServiceTime(whole), probability);
+  }
+  return mean + Quantile(ToServiceTime({delay, variance}), probability);
+}
+
+Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes,
+                                              std::span<const double> weights) {
+  DULY_ASSIGN_OR_RETURN(const FcfsWait whole, FcfsSingleServer(classes));
+  if (!weights.empty() && weights.size() != classes.size()) {
+    return Error(StatusCode::kInvalidArgument, "{} weights of {} classes: expected one each",
+                 weights.size(), classes.size());
+  }
+  for (const double weight : weights) DULY_RETURN_IF_ERROR(CheckPositive("a weight", weight));
+  const std::size_t count = classes.size();
+  const double load = whole.utilization;
+  std::vector<SlicedQueue> queues(count);
+  const auto ratio = [&](std::size_t j, std::size_t i) {
+    return weights.empty() ? 1.0 : weights[j] / weights[i];
+  };
+
+  constexpr int kSweeps = 200;
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    double change = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const double own = classes[i].rate_per_s * classes[i].service.mean_s;
+      double stretch = 1;
+      for (std::size_t j = 0; j < count; ++j) {
+        if (j != i) stretch += ratio(j, i) * queues[j].busy;
+      }
+      if (own > 0) stretch = std::min(stretch, load / own);
+      queues[i].stretch = stretch;
+      const double busy = (queues[i].busy + own * stretch) / 2;
+      change = std::max(change, std::abs(busy - queues[i].busy));
+      queues[i].busy = busy;
+    }
+    if (change < 1e-12) break;
+  }
+
+  // Work in all queues at a given c, less what it must be: rises with c.
+  double most_busy = 0;
+  for (const SlicedQueue& queue : queues) most_busy = std::max(most_busy, queue.busy);
+  const double must = whole.mean_s;
+  const auto wait = [&](std::size_t i, double c) {
+    const ServiceTime& service = classes[i].service;
+    const double sliced = service.mean_s * queues[i].stretch;
+    return classes[i].rate_per_s * sliced * sliced * (1 + service.cv2) /
+           (2 * (1 - c * queues[i].busy));
+  };
+  const auto work = [&](double c) {
+    double sum = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const ServiceTime& service = classes[i].service;
+      sum += classes[i].rate_per_s * service.mean_s * wait(i, c) +
+             queues[i].busy * service.mean_s * (1 + service.cv2) / 2;
+    }
+    return sum;
+  };
+  double low = 0;
+  double high = most_busy > 0 ? 1 / most_busy : 1;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = (low + high) / 2;
+    (work(middle) < must ? low : high) = middle;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    queues[i].wait_s = wait(i, low);
+    queues[i].mean_s = queues[i].wait_s + classes[i].service.mean_s * queues[i].stretch;
+  }
+  return queues;
+}
+
+double SlicedQuantile(std::span<const SlicedQueue> queues, std::size_t kind,
+                      const ServiceTime& service, double probability) {
+  const SlicedQueue& own = queues[kind];
+  double varies = 0;
+  for (std::size_t j = 0; j < queues.size(); ++j) {
+    if (j != kind) varies += queues[j].busy * (1 - queues[j].busy);
+  }
+  const double spread = varies / (own.stretch * own.stretch);
+  const ServiceTime sliced{service.mean_s * own.stretch,
+                           service.cv2 + spread + service.cv2 * spread};
+  if (own.busy <= 0) return Quantile(sliced, probability);
+  return ResponseQuantile({own.busy, own.wait_s / own.busy}, sliced, probability);
+}
+
+std::vector<double> EndsOfSharedBurst(std::span<const double> services_s) {
+  std::vector<std::size_t> order(services_s.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return services_s[a] < services_s[b]; });
+  std::vector<double> ends(services_s.size());
+  double now = 0;
+  double done = 0;
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    const double service = services_s[order[k]];
+    now += static_cast<double>(order.size() - k) * (service - done);
+    done = service;
+    ends[order[k]] = now;
+  }
+  return ends;
+}
+
+Result<ClassLoad> OnShare(const ClassLoad& load, double share, double ceiling) {
+  DULY_RETURN_IF_ERROR(Check(load));
+  for (const double part : {share, ceiling}) {
+    if (!(part > 0 && part <= 1)) {
+      return Error(StatusCode::kInvalidArgument, "share {}: expected above 0, at most 1", part);
+    }
+  }
+  // Alone, the model runs at `ceiling` of the device already.
+  const double speed = std::min(share / ceiling, 1.0);
+  return ClassLoad{load.rate_per_s, {load.service.mean_s / speed, load.service.cv2}};
+}
+
+}  // namespace duly::queueing
