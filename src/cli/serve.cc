@@ -40,6 +40,7 @@
 #include "server/model_service.h"
 #include "server/shared_memory.h"
 #include "server/tls.h"
+#include "server/trace_service.h"
 #include "telemetry/recorder.h"
 
 namespace duly {
@@ -70,6 +71,7 @@ struct ServeFlags {
   LoadOrder load_order = LoadOrder::kLoadFirst;
   bool exit_on_error = true;
   bool strict_readiness = true;
+  std::vector<std::string> trace_config;
   bool check = false;
   bool list_policies = false;
 };
@@ -233,6 +235,11 @@ int Serve(ServeFlags flags) {
       faults.Add({"", 0, 0, loaded.error().message(), ""});
     }
   }
+  TracerOptions tracing;
+  for (const std::string& flag : flags.trace_config) {
+    const Status read = ReadTraceFlag(flag, tracing);
+    if (!read.ok()) faults.Add({"", 0, 0, read.message(), ""});
+  }
   if (!faults.empty()) return Fail(faults.ToStatus(), kExitUsage);
   if (flags.check) {
     fmt::print("{} models, {} applications, {} devices, policy {}: no fault found\n",
@@ -287,6 +294,9 @@ int Serve(ServeFlags flags) {
       return recorder.get();
     };
   }
+  // Outlives all that is traced.
+  Result<std::unique_ptr<Tracer>> tracer = Tracer::Start(std::move(tracing));
+  if (!tracer) return Fail(tracer.error().WithContext("--trace-config"), kExitUsage);
   Result<std::unique_ptr<Node>> node = Node::Start(std::move(*options));
   if (!node) return Fail(node.error(), kExitUsage);
   if (!recording.ok()) return Fail(recording.WithContext("--record"), kExitUsage);
@@ -309,7 +319,7 @@ int Serve(ServeFlags flags) {
   if (flags.allow_client_shm) {
     shared_memory = std::make_unique<SharedMemoryRegistry>(http.limits.bodies_bytes);
   }
-  ModelService service(**node, shared_memory.get(), &*control);
+  ModelService service(**node, shared_memory.get(), &*control, tracer->get());
   Result<std::unique_ptr<HttpServer>> http_server = HttpServer::Start(http, service);
   if (!http_server) return Fail(http_server.error(), kExitFailed);
   Result<std::unique_ptr<GrpcServer>> grpc_server = GrpcServer::Start(grpc, service);
@@ -417,14 +427,20 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
       ->type_name("N");
   parser.add_option("--grpc-thread-count", flags->grpc_threads, "I/O threads (up to 2)")
       ->type_name("N");
-  AddSize(parser, "--http-max-input-size", flags->max_input_size,
-          "Largest body or message (64MiB)");
+  AddSize(parser, "--http-max-input-size", flags->max_input_size, "Largest body or message (64MiB)")
+      ->type_name("B");
   AddSize(parser, "--http-input-memory", flags->input_memory,
           "Of the bodies of all requests together (a quarter of the memory)");
   AddDuration(parser, "--inline-below", flags->inline_below,
               "Runs predicted to be shorter stay on the I/O thread (50us)");
   parser.add_option("--record", flags->record_file, "Event log, for `duly replay`")
       ->type_name("FILE");
+  parser
+      .add_option("--trace-config", flags->trace_config,
+                  "Traces of requests: level, rate, count, file, dir, ...=VALUE")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
   parser.add_option("--ready-file", flags->ready_file, "JSON with the addresses, once ready")
       ->type_name("FILE");
   AddDuration(parser, "--exit-grace", flags->grace,

@@ -37,6 +37,10 @@ std::optional<DataType> ParseDataType(std::string_view name);
 // Bytes of an element; 0 for kBytes, whose elements vary.
 std::size_t ElementSize(DataType type);
 
+// The value of an element of kFp16 (IEEE 754 binary16) or kBf16 (the upper half of a binary32).
+float FromFp16(std::uint16_t bits);
+float FromBf16(std::uint16_t bits);
+
 // Dimensions, row-major. In a TensorSpec -1 stands for any size; in a Tensor all are >= 0.
 using Shape = std::vector<std::int64_t>;
 

@@ -46,7 +46,11 @@ struct InferReport {
   std::uint32_t batch_rows = 0;
   Duration queue{0};
   Duration compute{0};
+  // Within `compute`, as the executor measured: the computation, and what came behind it.
+  Duration infer{0};
+  Duration output{0};
   Duration predicted{0};  // response time, predicted at admission; 0: none was made
+  TimePoint ended{};      // by the engine; it arrived `queue` and `compute` before
 };
 
 struct InferResponse {

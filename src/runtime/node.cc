@@ -37,6 +37,7 @@ struct Turn {
   Effects effects;
   // Beside effects.finishes: the payloads of those that never started; null for those of a batch.
   std::vector<std::unique_ptr<Pending>> ended;
+  TimePoint now{};  // of the event
   TimePoint arm_timer = kNever;
 
   void Clear() {
@@ -140,7 +141,8 @@ class LiveNode final : public Node {
   void PostEnded(Turn& turn);
   // Runs the slot's job and reports it. Leaves in `turn` what follows.
   void RunJob(DeviceIndex device, std::uint32_t slot, Turn& turn);
-  void Answer(Pending& pending, const Finish& finish, Status status, std::vector<Tensor> outputs);
+  void Answer(Pending& pending, const Finish& finish, TimePoint ended, const RunTimes& times,
+              Status status, std::vector<Tensor> outputs);
   // Hands every start of the turn to its executor, but for the one of `own` (returns true then).
   bool HandOver(const Turn& turn, const SlotState* own);
   // After an event that an I/O thread or the timer brought.
@@ -522,6 +524,7 @@ void LiveNode::Enter(const Event& event, std::unique_ptr<Pending> arriving, Turn
 
 void LiveNode::Collect(TimePoint now, const Event& event, std::unique_ptr<Pending> arriving,
                        Turn& turn) {
+  turn.now = now;
   const Effects& effects = turn.effects;
   // A request that ended in this very event may have left its index to the one that arrived.
   for (const Finish& finish : effects.finishes) {
@@ -550,8 +553,8 @@ void LiveNode::Collect(TimePoint now, const Event& event, std::unique_ptr<Pendin
   if (closing_ && engine_->live_requests() == 0) idle_.notify_all();
 }
 
-void LiveNode::Answer(Pending& pending, const Finish& finish, Status status,
-                      std::vector<Tensor> outputs) {
+void LiveNode::Answer(Pending& pending, const Finish& finish, TimePoint ended,
+                      const RunTimes& times, Status status, std::vector<Tensor> outputs) {
   InferResponse response;
   response.outcome = finish.outcome;
   response.reason = finish.reason;
@@ -561,7 +564,10 @@ void LiveNode::Answer(Pending& pending, const Finish& finish, Status status,
   response.report.batch_rows = finish.batch_rows;
   response.report.queue = finish.waiting;
   response.report.compute = finish.service;
+  response.report.infer = times.infer;
+  response.report.output = times.output;
   response.report.predicted = finish.predicted;
+  response.report.ended = ended;
   if (finish.device != kNoIndex) {
     response.report.device = options_.devices[finish.device].spec.name;
     const ModelSpec& spec = pending.request.model->spec;
@@ -575,7 +581,7 @@ void LiveNode::PostEnded(Turn& turn) {
   if (turn.arm_timer != kNever) timer_->Arm(turn.arm_timer);
   for (std::size_t i = 0; i < turn.ended.size(); ++i) {
     if (turn.ended[i] != nullptr) {
-      Answer(*turn.ended[i], turn.effects.finishes[i], Status(), {});
+      Answer(*turn.ended[i], turn.effects.finishes[i], turn.now, RunTimes(), Status(), {});
     }
   }
 }
@@ -637,7 +643,7 @@ void LiveNode::RunJob(DeviceIndex device, std::uint32_t slot_index, Turn& turn) 
   for (const Finish& finish : turn.effects.finishes) {
     if (finish.batch == kNoIndex) continue;
     const std::uint32_t position = finish.batch_position;
-    Answer(*members[position], finish, status,
+    Answer(*members[position], finish, turn.now, times, status,
            status.ok() ? std::move(items[position].outputs) : std::vector<Tensor>());
   }
 }

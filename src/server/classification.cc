@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstring>
 #include <iterator>
-#include <limits>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -23,11 +22,10 @@ namespace {
 
 using Labels = std::span<const std::string>;
 
-// IEEE 754 binary16.
+// Elements of FP16 and BF16.
 struct Half {
   std::uint16_t bits;
 };
-// The upper half of a binary32.
 struct Brain {
   std::uint16_t bits;
 };
@@ -37,27 +35,8 @@ T ValueOf(T element) {
   return element;
 }
 
-float ValueOf(Half element) {
-  const int exponent = element.bits >> 10 & 31;
-  const int fraction = element.bits & 1023;
-  float magnitude = 0;
-  if (exponent == 31) {
-    magnitude = fraction == 0 ? std::numeric_limits<float>::infinity()
-                              : std::numeric_limits<float>::quiet_NaN();
-  } else if (exponent == 0) {
-    magnitude = std::ldexp(static_cast<float>(fraction), -24);
-  } else {
-    magnitude = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
-  }
-  return (element.bits & 0x8000) != 0 ? -magnitude : magnitude;
-}
-
-float ValueOf(Brain element) {
-  const std::uint32_t bits = std::uint32_t{element.bits} << 16;
-  float value = 0;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
+float ValueOf(Half element) { return FromFp16(element.bits); }
+float ValueOf(Brain element) { return FromBf16(element.bits); }
 
 template <typename T>
 bool Precedes(T a, T b) {

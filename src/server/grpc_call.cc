@@ -27,6 +27,22 @@ std::optional<Duration> TimeLeft(const grpc::ServerContext& context) {
   return std::max<Duration>(Duration(0), deadline - system_clock::now());
 }
 
+// While requests may be traced.
+TimePoint TraceTime(const ModelService& models) {
+  return models.tracing() ? models.node().Now() : TimePoint();
+}
+
+// read_start: TimePoint(): when the message was awaited first, nothing was traced.
+TraceHandle StartTrace(const ModelService& models, const InferCall& call, TimePoint read_start,
+                       TimePoint read_end) {
+  if (!models.tracing()) return nullptr;
+  TraceHandle trace = models.StartTrace(call);
+  if (trace == nullptr) return trace;
+  trace->Mark(TracePoint::kGrpcReadStart, read_start == TimePoint() ? read_end : read_start);
+  trace->Mark(TracePoint::kGrpcReadEnd, read_end);
+  return trace;
+}
+
 bool FlagOf(const inference::ModelInferRequest& message, const char* name) {
   const auto found = message.parameters().find(name);
   return found != message.parameters().end() && found->second.bool_param();
@@ -47,12 +63,14 @@ void UnaryCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue) {
   // Armed when the call has come: gRPC forgets this event of a call that never does.
   call->context_.AsyncNotifyWhenDone(call->done_.tag());
   UnaryCall& self = *call;
+  self.awaited_ = TraceTime(shared.models);
   shared.service.RequestModelInfer(&self.context_, &self.bytes_, &self.writer_, &queue, &queue,
                                    self.accepted_.Arm(std::move(call)));
 }
 
 void UnaryCall::OnAccepted(bool ok) {
   if (!ok) return;
+  const TimePoint read = TraceTime(shared_.models);
   done_.Arm(shared_from_this());
   shared_.open.Add();
   Await(shared_, queue_);
@@ -62,6 +80,7 @@ void UnaryCall::OnAccepted(bool ok) {
   if (!message) return Fail(message.error(), Duration(0));
   Result<InferCall> call = DecodeGrpcInfer(*message, shared_.models);
   if (!call) return Fail(call.error(), Duration(0));
+  trace_ = StartTrace(shared_.models, *call, awaited_, read);
   format_ = std::move(call->format);
   call->request.call_timeout = TimeLeft(context_);
   request_ =
@@ -69,10 +88,13 @@ void UnaryCall::OnAccepted(bool ok) {
 }
 
 void UnaryCall::OnResponse(InferResponse response) {
+  const bool traced = trace_ != nullptr;
+  if (traced) AddToTrace(response, shared_.models.node().Now(), *trace_);
   const Status status = Conclude(format_, response);
   if (!status.ok()) return Fail(status, response.retry_after);
-  writer_.Finish(EncodeGrpcReply(GrpcReply::kUnary, format_, response), grpc::Status::OK,
-                 finished_.Arm(shared_from_this()));
+  const grpc::ByteBuffer reply = EncodeGrpcReply(GrpcReply::kUnary, format_, response);
+  if (traced) trace_->Mark(TracePoint::kGrpcSendStart, shared_.models.node().Now());
+  writer_.Finish(reply, grpc::Status::OK, finished_.Arm(shared_from_this()));
 }
 
 void UnaryCall::Fail(const Status& status, Duration retry_after) {
@@ -82,10 +104,17 @@ void UnaryCall::Fail(const Status& status, Duration retry_after) {
         "grpc-retry-pushback-ms",
         std::to_string(std::chrono::ceil<std::chrono::milliseconds>(retry_after).count()));
   }
+  if (trace_ != nullptr) trace_->Mark(TracePoint::kGrpcSendStart, shared_.models.node().Now());
   writer_.FinishWithError(ToGrpc(status), finished_.Arm(shared_from_this()));
 }
 
-void UnaryCall::OnFinished(bool /*ok*/) { shared_.open.Remove(); }
+void UnaryCall::OnFinished(bool ok) {
+  if (trace_ != nullptr) {
+    if (ok) trace_->Mark(TracePoint::kGrpcSendEnd, shared_.models.node().Now());
+    trace_.reset();
+  }
+  shared_.open.Remove();
+}
 
 void UnaryCall::OnDone(bool /*ok*/) {
   // The client left, or its deadline has passed. Of a request that has ended nobody knows.
@@ -104,6 +133,7 @@ class StreamCall::Request final : public ResponseSink,
 
   const InferReplyFormat format;
   const GrpcReply kind;
+  TraceHandle trace;
   RequestId id;            // guarded by the stream's lock
   bool submitted = false;  // guarded by the stream's lock
 
@@ -177,20 +207,23 @@ void StreamCall::OnAccepted(bool ok) {
 }
 
 void StreamCall::OnRead(bool ok) {
+  TimePoint started;
   {
     const MutexLock lock(mutex_);
     reading_ = false;
     if (!ok) no_more_ = true;
     if (!ok || no_more_) return Proceed();
     taking_ = true;
+    started = read_started_;
   }
-  Take();
+  Take(started);
   const MutexLock lock(mutex_);
   taking_ = false;
   Proceed();
 }
 
-void StreamCall::Take() {
+void StreamCall::Take(TimePoint read_started) {
+  const TimePoint read = TraceTime(shared_.models);
   const auto message = GrpcInferMessage::Parse(incoming_, shared_.message_bytes);
   Result<InferCall> call = message ? DecodeGrpcInfer(*message, shared_.models)
                                    : Result<InferCall>(Error(message.error()));
@@ -203,7 +236,9 @@ void StreamCall::Take() {
   const GrpcReply kind = FlagOf(***message, "triton_enable_empty_final_response")
                              ? GrpcReply::kFinal
                              : GrpcReply::kStream;
+  TraceHandle trace = StartTrace(shared_.models, *call, read_started, read);
   auto request = std::make_shared<Request>(shared_from_this(), std::move(call->format), kind);
+  request->trace = std::move(trace);
   call->request.call_timeout = TimeLeft(context_);
   {
     const MutexLock lock(mutex_);
@@ -222,29 +257,31 @@ void StreamCall::Take() {
 }
 
 void StreamCall::Answered(const std::shared_ptr<Request>& request, InferResponse response) {
+  TraceHandle trace = std::move(request->trace);
+  if (trace != nullptr) AddToTrace(response, shared_.models.node().Now(), *trace);
   const Status status = Conclude(request->format, response);
   grpc::ByteBuffer reply;
   if (status.ok()) reply = EncodeGrpcReply(request->kind, request->format, response);
   const MutexLock lock(mutex_);
   in_flight_.erase(request);
   if (!status.ok()) {
-    SendError(request->format.id, status);
+    SendError(request->format.id, status, std::move(trace));
   } else {
-    Send(std::move(reply));
+    Send(std::move(reply), std::move(trace));
   }
   Proceed();
 }
 
-void StreamCall::SendError(const std::string& id, const Status& status) {
+void StreamCall::SendError(const std::string& id, const Status& status, TraceHandle trace) {
   if (real_codes_ && !no_more_) {
     no_more_ = true;
     end_ = ToGrpc(status);
   }
-  if (!real_codes_) Send(EncodeGrpcStreamError(id, status));
+  if (!real_codes_) Send(EncodeGrpcStreamError(id, status), std::move(trace));
 }
 
-void StreamCall::Send(grpc::ByteBuffer message) {
-  if (!broken_) outgoing_.push_back(std::move(message));
+void StreamCall::Send(grpc::ByteBuffer message, TraceHandle trace) {
+  if (!broken_) outgoing_.push_back({std::move(message), std::move(trace)});
 }
 
 void StreamCall::Break() {
@@ -257,13 +294,18 @@ void StreamCall::Proceed() {
   if (finishing_) return;
   if (!writing_ && !outgoing_.empty()) {
     writing_ = true;
-    const grpc::ByteBuffer message = std::move(outgoing_.front());
+    const grpc::ByteBuffer message = std::move(outgoing_.front().message);
+    written_trace_ = std::move(outgoing_.front().trace);
     outgoing_.pop_front();
+    if (written_trace_ != nullptr) {
+      written_trace_->Mark(TracePoint::kGrpcSendStart, shared_.models.node().Now());
+    }
     stream_.Write(message, written_.Arm(shared_from_this()));
   }
   if (!reading_ && !taking_ && !no_more_ &&
       in_flight_.size() + outgoing_.size() < kMaxOpenRequests) {
     reading_ = true;
+    read_started_ = TraceTime(shared_.models);
     stream_.Read(&incoming_, read_.Arm(shared_from_this()));
   }
   if (no_more_ && !taking_ && !writing_ && in_flight_.empty() && outgoing_.empty()) {
@@ -275,6 +317,10 @@ void StreamCall::Proceed() {
 void StreamCall::OnWritten(bool ok) {
   const MutexLock lock(mutex_);
   writing_ = false;
+  if (written_trace_ != nullptr) {
+    if (ok) written_trace_->Mark(TracePoint::kGrpcSendEnd, shared_.models.node().Now());
+    written_trace_.reset();
+  }
   if (!ok) Break();
   Proceed();
 }

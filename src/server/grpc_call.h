@@ -141,6 +141,8 @@ class UnaryCall final : public ResponseSink, public std::enable_shared_from_this
   grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> writer_{&context_};
   InferReplyFormat format_;
   RequestId request_;
+  TimePoint awaited_{};  // while requests may be traced: since when
+  TraceHandle trace_;
   CallEvent<UnaryCall, &UnaryCall::OnAccepted> accepted_;
   CallEvent<UnaryCall, &UnaryCall::OnFinished> finished_;
   CallEvent<UnaryCall, &UnaryCall::OnDone> done_;
@@ -160,6 +162,10 @@ class StreamCall final : public std::enable_shared_from_this<StreamCall> {
  private:
   // One request in flight.
   class Request;
+  struct Outgoing {
+    grpc::ByteBuffer message;
+    TraceHandle trace;
+  };
 
   void OnAccepted(bool ok);
   void OnRead(bool ok);
@@ -167,10 +173,11 @@ class StreamCall final : public std::enable_shared_from_this<StreamCall> {
   void OnFinished(bool ok);
   void OnDone(bool ok);
 
-  void Take();
+  void Take(TimePoint read_started);
   void Answered(const std::shared_ptr<Request>& request, InferResponse response);
-  void Send(grpc::ByteBuffer message) DULY_REQUIRES(mutex_);
-  void SendError(const std::string& id, const Status& status) DULY_REQUIRES(mutex_);
+  void Send(grpc::ByteBuffer message, TraceHandle trace = nullptr) DULY_REQUIRES(mutex_);
+  void SendError(const std::string& id, const Status& status, TraceHandle trace = nullptr)
+      DULY_REQUIRES(mutex_);
   // Nothing can be sent to the client any more.
   void Break() DULY_REQUIRES(mutex_);
   // Starts what can start: a write, a read, the end.
@@ -185,7 +192,9 @@ class StreamCall final : public std::enable_shared_from_this<StreamCall> {
   Mutex mutex_;
   grpc::ByteBuffer incoming_;
   std::unordered_set<std::shared_ptr<Request>> in_flight_ DULY_GUARDED_BY(mutex_);
-  std::deque<grpc::ByteBuffer> outgoing_ DULY_GUARDED_BY(mutex_);
+  std::deque<Outgoing> outgoing_ DULY_GUARDED_BY(mutex_);
+  TraceHandle written_trace_ DULY_GUARDED_BY(mutex_);    // of what is being written
+  TimePoint read_started_ DULY_GUARDED_BY(mutex_) = {};  // while requests may be traced
   grpc::Status end_ DULY_GUARDED_BY(mutex_);
   bool reading_ DULY_GUARDED_BY(mutex_) = false;
   bool writing_ DULY_GUARDED_BY(mutex_) = false;

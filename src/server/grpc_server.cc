@@ -227,11 +227,6 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
         [&models](const RepositoryIndexRequest& request, RepositoryIndexResponse& reply) {
           return Give(models.RepositoryIndex(request), reply);
         });
-  // Whatever the messages are: they are not looked at.
-  const auto later = [](const ServerLiveRequest&, ServerLiveResponse&) {
-    return Status(StatusCode::kUnimplemented,
-                  "this part of the protocol is not in this version of Duly");
-  };
   serve(
       Scope::kControl, &GrpcService::RequestRepositoryModelLoad,
       [&models](const RepositoryModelLoadRequest& request, RepositoryModelLoadResponse&) {
@@ -275,7 +270,10 @@ void GrpcServer::Impl::AwaitCalls(grpc::ServerCompletionQueue& queue) {
                          CudaSharedMemoryUnregisterResponse&) {
           return shared_memory.CudaUnregister();
         });
-  serve(Scope::kControl, &GrpcService::RequestTraceSetting, later);
+  serve(Scope::kControl, &GrpcService::RequestTraceSetting,
+        [&models](const TraceSettingRequest& request, TraceSettingResponse& reply) {
+          return Give(models.TraceSetting(request), reply);
+        });
   serve(Scope::kControl, &GrpcService::RequestLogSettings,
         [](const LogSettingsRequest& request, LogSettingsResponse& reply) {
           return Give(UpdateLogSettings(request), reply);

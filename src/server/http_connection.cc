@@ -173,7 +173,10 @@ void HttpConnection::OnRead(const boost::system::error_code& error, std::size_t 
   } else if (phase_ == Phase::kLinger) {
     input_begin_ = input_end_ = 0;  // nobody reads it any more
   } else {
-    if (phase_ == Phase::kHead && input().empty()) LimitTime(shared_.options.head_timeout);
+    if (phase_ == Phase::kHead && input().empty()) {
+      LimitTime(shared_.options.head_timeout);
+      if (tracing()) received_first_ = Now();
+    }
     input_end_ += bytes;
   }
   if (phase_ == Phase::kBody || phase_ == Phase::kChunks) {
@@ -370,6 +373,7 @@ bool HttpConnection::AdvanceChunks() {
 void HttpConnection::Dispatch() {
   phase_ = Phase::kExecuting;
   has_deadline_ = false;
+  if (tracing()) received_last_ = Now();
   if (refusal_) return Reply(FaultReply(*refusal_));
   if (head_.coding == ContentCoding::kIdentity || body_.size() == 0) return DispatchPlain();
   // However small: how large it becomes is not known before.
@@ -430,6 +434,15 @@ void HttpConnection::On(WorkThread& thread, Work work, Then then) {
 
 void HttpConnection::Submit(Result<InferCall> call) {
   if (!call) return Reply(HttpRoutes::ErrorReply(call.error()));
+  if (tracing()) {
+    trace_ = shared_.routes.service().StartTrace(*call);
+    if (trace_ != nullptr) {
+      // A request whose first bytes came behind those of another one was there before.
+      trace_->Mark(TracePoint::kHttpReceiveStart,
+                   received_first_ == TimePoint() ? received_last_ : received_first_);
+      trace_->Mark(TracePoint::kHttpReceiveEnd, received_last_);
+    }
+  }
   format_ = std::move(call->format);
   in_node_ = true;
   in_submit_ = true;
@@ -444,6 +457,7 @@ void HttpConnection::Submit(Result<InferCall> call) {
 }
 
 void HttpConnection::OnResponse(InferResponse response) {
+  if (trace_ != nullptr) AddToTrace(response, Now(), *trace_);
   if (thread_.RunsHere() && in_submit_) {
     response_ = std::move(response);
     return;
@@ -554,6 +568,7 @@ void HttpConnection::Send(HttpReply reply) {
     }
   }
   phase_ = Phase::kWriting;
+  if (trace_ != nullptr) trace_->Mark(TracePoint::kHttpSendStart, Now());
   WriteSome();
 }
 
@@ -583,6 +598,11 @@ void HttpConnection::WriteSome() {
 }
 
 void HttpConnection::OnWritten() {
+  if (trace_ != nullptr) {
+    trace_->Mark(TracePoint::kHttpSendEnd, Now());
+    trace_.reset();
+  }
+  received_first_ = received_last_ = TimePoint();
   reply_ = HttpReply();
   if (!close_after_) {
     phase_ = Phase::kHead;

@@ -97,6 +97,8 @@ class HttpConnection final : public ResponseSink,
   void DispatchPlain();
   void DispatchInfer();
   void Submit(Result<InferCall> call);
+  bool tracing() const { return shared_.routes.service().tracing(); }
+  TimePoint Now() const { return shared_.routes.node().Now(); }
   void OnAnswered(InferResponse response);
   void Refuse(const HttpFault& fault);
   void Reply(HttpReply reply);
@@ -151,6 +153,10 @@ class HttpConnection final : public ResponseSink,
   InferReplyFormat format_;
   RequestId request_;
   std::optional<InferResponse> response_;  // that came before Submit returned
+  // While requests may be traced; TimePoint(): before it was so.
+  TimePoint received_first_{};
+  TimePoint received_last_{};
+  TraceHandle trace_;
 
   // The answer in progress.
   std::string head_text_;

@@ -14,6 +14,7 @@
 #include "server/outcome_codes.h"
 #include "server/proto_json.h"
 #include "server/repository_json.h"
+#include "server/trace_service.h"
 
 namespace duly {
 namespace {
@@ -36,7 +37,7 @@ constexpr std::array<Pattern, 22> kServerRoutes{
      {"/v2/repository/index", Kind::kIndex, Methods::kPost},
      {"/metrics", Kind::kMetrics, Methods::kGet},
      {"/v2/logging", Kind::kLogging, Methods::kBoth},
-     {"/v2/trace/setting", Kind::kLater, Methods::kBoth},
+     {"/v2/trace/setting", Kind::kTracing, Methods::kBoth},
      {"/v2/systemsharedmemory/status", Kind::kSystemMemoryStatus, Methods::kGet},
      {"/v2/systemsharedmemory/unregister", Kind::kSystemMemoryUnregister, Methods::kPost},
      {"/v2/systemsharedmemory/region/{}/status", Kind::kSystemMemoryStatus, Methods::kGet},
@@ -58,7 +59,7 @@ constexpr std::array<Pattern, 8> kModelRoutes{{{"/infer", Kind::kInfer, Methods:
                                                {"/stats", Kind::kModelStats, Methods::kGet},
                                                {"/generate", Kind::kLater, Methods::kPost},
                                                {"/generate_stream", Kind::kLater, Methods::kPost},
-                                               {"/trace/setting", Kind::kLater, Methods::kBoth}}};
+                                               {"/trace/setting", Kind::kTracing, Methods::kBoth}}};
 
 // Sets `segment` to what {} stands for.
 bool Matches(std::string_view pattern, std::string_view path, std::string_view& segment) {
@@ -218,6 +219,7 @@ Scope ScopeOf(const HttpRoute& route) {
     case Kind::kLoad:
     case Kind::kUnload:
     case Kind::kLogging:
+    case Kind::kTracing:
       return Scope::kControl;
     case Kind::kLater:
     case Kind::kUnknown:
@@ -257,6 +259,10 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
     }
     case Kind::kLogging: {
       Result<HttpReply> reply = AnswerLogging(route, body);
+      return reply ? std::move(*reply) : ErrorReply(reply.error());
+    }
+    case Kind::kTracing: {
+      Result<HttpReply> reply = AnswerTracing(route, body);
       return reply ? std::move(*reply) : ErrorReply(reply.error());
     }
     case Kind::kMetrics: {
@@ -340,6 +346,18 @@ Result<HttpReply> HttpRoutes::AnswerLogging(const HttpRoute& route, const Buffer
   // Each stands for the only member that it has.
   for (auto& value : settings) value = nlohmann::ordered_json(value.front());
   return Json(settings);
+}
+
+Result<HttpReply> HttpRoutes::AnswerTracing(const HttpRoute& route, const Buffer& body) const {
+  inference::TraceSettingRequest request;
+  if (route.method == HttpMethod::kPost) {
+    const std::string_view text(reinterpret_cast<const char*>(body.data().data()), body.size());
+    DULY_ASSIGN_OR_RETURN(request, ReadTraceSettingRequest(text));
+  }
+  request.set_model_name(route.model);
+  DULY_ASSIGN_OR_RETURN(const inference::TraceSettingResponse response,
+                        service_.TraceSetting(request));
+  return Json(ToTraceJson(response));
 }
 
 Result<HttpReply> HttpRoutes::AnswerModel(const HttpRoute& route) const {

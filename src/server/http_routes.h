@@ -39,6 +39,7 @@ struct HttpRoute {
     kCudaMemoryRegister,
     kCudaMemoryUnregister,
     kLogging,
+    kTracing,
     kMetrics,
     kLater,    // in the protocol, not in this version
     kUnknown,  // no such route; the answer is 404
@@ -65,6 +66,7 @@ class HttpRoutes {
   // Borrows the service.
   explicit HttpRoutes(ModelService& service) : service_(service) {}
 
+  const ModelService& service() const { return service_; }
   Node& node() const { return service_.node(); }
 
   // Where to call Answer() for this route; null: anywhere.
@@ -82,6 +84,7 @@ class HttpRoutes {
  private:
   Result<HttpReply> AnswerRepository(const HttpRoute& route, const Buffer& body) const;
   static Result<HttpReply> AnswerLogging(const HttpRoute& route, const Buffer& body);
+  Result<HttpReply> AnswerTracing(const HttpRoute& route, const Buffer& body) const;
   Result<HttpReply> AnswerModel(const HttpRoute& route) const;
   Result<HttpReply> AnswerMemory(const HttpRoute& route, const Buffer& body) const;
 

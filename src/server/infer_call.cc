@@ -34,6 +34,23 @@ Status PlaceOutputs(const InferReplyFormat& format, InferResponse& response) {
 
 }  // namespace
 
+void AddToTrace(const InferResponse& response, TimePoint now, Trace& trace) {
+  const InferReport& report = response.report;
+  const TimePoint started = report.ended - report.compute;
+  trace.Mark(TracePoint::kQueueStart, started - report.queue);
+  if (!report.device.empty()) {
+    // The executor measures durations. The last of them ends with the batch; what is not measured,
+    // the way to the executor, is input.
+    const TimePoint output = std::max(started, report.ended - report.output);
+    trace.Mark(TracePoint::kComputeStart, started);
+    trace.Mark(TracePoint::kComputeInputEnd, std::max(started, output - report.infer));
+    trace.Mark(TracePoint::kComputeOutputStart, output);
+    trace.Mark(TracePoint::kComputeEnd, report.ended);
+  }
+  trace.Mark(TracePoint::kRequestEnd, now);
+  if (trace.tensors) trace.outputs = response.outputs;
+}
+
 Status Conclude(const InferReplyFormat& format, InferResponse& response) {
   const ModelSpec& model = format.model->spec;
   Status status = StatusOf(response, model.name);

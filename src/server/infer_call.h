@@ -12,6 +12,7 @@
 #include "runtime/infer.h"
 #include "server/infer_builder.h"
 #include "server/shared_memory.h"
+#include "telemetry/trace.h"
 
 namespace duly {
 
@@ -38,6 +39,9 @@ struct InferCall {
   InferRequest request;
   InferReplyFormat format;
 };
+
+// Adds to the trace of a request what its answer, which the server has got `now`, tells of it.
+void AddToTrace(const InferResponse& response, TimePoint now, Trace& trace);
 
 // Makes the outputs what the client asked for: classes instead of values, and in shared memory,
 // without data in the answer. A failure is what the client is told instead: that of StatusOf, or

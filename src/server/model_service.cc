@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/build.h"
+#include "server/trace_service.h"
 
 namespace duly {
 namespace {
@@ -185,6 +186,7 @@ inference::ServerMetadataResponse ModelService::ServerMetadata() const {
     response.add_extensions("model_repository(unload_dependents)");
   }
   if (shared_memory_.registry() != nullptr) response.add_extensions("system_shared_memory");
+  if (tracer_ != nullptr) response.add_extensions("trace");
   return response;
 }
 
@@ -278,6 +280,27 @@ Status ModelService::UnloadModel(const inference::RepositoryModelUnloadRequest& 
                   fmt::format("parameter '{}': expected unload_dependents", name));
   }
   return control_->UnloadForClient(request.model_name());
+}
+
+Result<inference::TraceSettingResponse> ModelService::TraceSetting(
+    const inference::TraceSettingRequest& request) const {
+  if (tracer_ == nullptr) {
+    return Error(StatusCode::kUnimplemented, "requests are not traced here");
+  }
+  const std::string& model = request.model_name();
+  if (!model.empty() && node_.FindModel(model, -1) == nullptr) {
+    return Error(StatusCode::kNotFound, "Request for unknown model : {}", model);
+  }
+  return UpdateTraceSettings(request, *tracer_);
+}
+
+TraceHandle ModelService::StartTrace(const InferCall& call) const {
+  const ModelSpec& model = call.format.model->spec;
+  TraceHandle trace = tracer_->Sample(model.name, model.version, call.format.id);
+  if (trace == nullptr) return trace;
+  if (trace->tensors) trace->inputs = call.request.inputs;
+  trace->Mark(TracePoint::kRequestStart, node_.Now());
+  return trace;
 }
 
 Status ModelService::CheckControl(std::string_view repository) const {

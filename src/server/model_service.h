@@ -13,8 +13,10 @@
 #include "base/result.h"
 #include "runtime/infer.h"
 #include "runtime/node.h"
+#include "server/infer_call.h"
 #include "server/model_control.h"
 #include "server/shared_memory_service.h"
+#include "telemetry/tracer.h"
 
 namespace duly {
 
@@ -25,10 +27,10 @@ namespace duly {
 class ModelService {
  public:
   // Borrows all of them. Without a registry no shared memory is allowed; without control the node's
-  // models stay as they are.
+  // models stay as they are; without a tracer nothing is traced.
   explicit ModelService(Node& node, SharedMemoryRegistry* shared_memory = nullptr,
-                        ModelControl* control = nullptr)
-      : node_(node), shared_memory_(shared_memory), control_(control) {}
+                        ModelControl* control = nullptr, Tracer* tracer = nullptr)
+      : node_(node), shared_memory_(shared_memory), control_(control), tracer_(tracer) {}
 
   Node& node() const { return node_; }
   const SharedMemoryService& shared_memory() const { return shared_memory_; }
@@ -60,12 +62,21 @@ class ModelService {
   // Where they are called; null without control, when they fail at once.
   WorkThread* control_thread() const;
 
+  // See UpdateTraceSettings.
+  Result<inference::TraceSettingResponse> TraceSetting(
+      const inference::TraceSettingRequest& request) const;
+  // Whether any request may be traced.
+  bool tracing() const { return tracer_ != nullptr && tracer_->enabled(); }
+  // For a request on its way to the node, while tracing(); null: it is not traced.
+  TraceHandle StartTrace(const InferCall& call) const;
+
  private:
   Status CheckControl(std::string_view repository) const;
 
   Node& node_;
   const SharedMemoryService shared_memory_;
   ModelControl* const control_;
+  Tracer* const tracer_;
   std::atomic<bool> ready_{false};
 };
 

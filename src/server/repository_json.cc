@@ -144,4 +144,22 @@ Result<inference::LogSettingsRequest> ReadLogSettingsRequest(std::string_view bo
   return request;
 }
 
+Result<inference::TraceSettingRequest> ReadTraceSettingRequest(std::string_view body) {
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  inference::TraceSettingRequest request;
+  for (const auto& [name, value] : json.items()) {
+    auto& setting = (*request.mutable_settings())[name];
+    if (value.is_null()) continue;
+    const Json values = value.is_array() ? value : Json::array({value});
+    for (const Json& element : values) {
+      if (element.is_string()) setting.add_value(element.get<std::string>());
+    }
+    if (setting.value().empty() || setting.value_size() != static_cast<int>(values.size())) {
+      return Error(StatusCode::kInvalidArgument,
+                   "trace setting '{}': expected a string, an array of strings, or null", name);
+    }
+  }
+  return request;
+}
+
 }  // namespace duly

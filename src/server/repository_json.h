@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bodies of the repository's and the log's routes as the messages that gRPC has for them.
+// Bodies of the repository's, the log's and the traces' routes as the messages that gRPC has for
+// them.
 #pragma once
 
 #include <inference.pb.h>
@@ -22,5 +23,9 @@ Result<inference::RepositoryModelUnloadRequest> ReadUnloadRequest(std::string_vi
 
 // {"log_info": true, "log_verbose_level": 1, "log_format": "default", ...}, or nothing.
 Result<inference::LogSettingsRequest> ReadLogSettingsRequest(std::string_view body);
+
+// {"trace_level": ["TIMESTAMPS"], "trace_rate": "1", "trace_count": null, ...}, or nothing. Null
+// clears a setting: it comes without values.
+Result<inference::TraceSettingRequest> ReadTraceSettingRequest(std::string_view body);
 
 }  // namespace duly
