@@ -11,7 +11,7 @@
 namespace duly::queueing {
 namespace {
 
-constexpr int kMaxSweeps = 20000;
+constexpr int kMaxSweeps = 1000;
 // Multiplications that a distribution may take; sets the spacing of its grid.
 constexpr double kWork = 6e5;
 constexpr double kMinCells = 16;    // of the longest service
@@ -59,10 +59,14 @@ std::vector<double> ArrivalsWithin(const ServiceTime& service, double rate) {
   return sum;
 }
 
-// Q by repeated substitution from -Lambda I, which converges from below (Neuts): with the arrivals
-// during a service counted, e^(Q t) = Sum_n P(n arrivals) (I + Q / Lambda)^n has no negative term.
-Result<Matrix> SolveDescent(int phases, std::span<const PhaseArrival> arrivals, double rate) {
+// Q by repeated substitution: with the arrivals during a service counted,
+// e^(Q t) = Sum_n P(n arrivals) (I + Q / Lambda)^n has no negative term. From a stochastic matrix
+// on, which stays one, it converges quickly at any load.
+Result<Matrix> SolveDescent(int phases, std::span<const PhaseArrival> arrivals,
+                            std::span<const double> phase, double rate) {
+  // P(n arrivals), and P(n or more).
   std::vector<std::vector<double>> counts;
+  std::vector<std::vector<double>> tails;
   std::size_t longest = 0;
   for (const PhaseArrival& arrival : arrivals) {
     counts.push_back(ArrivalsWithin(arrival.service, rate));
@@ -72,25 +76,37 @@ Result<Matrix> SolveDescent(int phases, std::span<const PhaseArrival> arrivals, 
                    "arrivals within a service",
                    arrival.service.mean_s, rate);
     }
+    tails.push_back(counts.back());
+    for (std::size_t n = tails.back().size() - 1; n-- > 0;) tails.back()[n] += tails.back()[n + 1];
     longest = std::max(longest, counts.back().size());
   }
   Matrix step(phases);  // I + Q / Lambda
+  for (int i = 0; i < phases; ++i) {
+    for (int j = 0; j < phases; ++j) step(i, j) = phase[At(j)];
+  }
+  std::vector<double> row(At(phases));
+  std::vector<double> moved(At(phases));
   for (int sweep = 0; sweep < kMaxSweeps; ++sweep) {
     Matrix next(phases);
     for (int to = 0; to < phases; ++to) {
-      std::vector<double> row(At(phases));
+      std::fill(row.begin(), row.end(), 0);
       row[At(to)] = 1;
-      for (std::size_t n = 0; n < longest; ++n) {
-        for (std::size_t a = 0; a < arrivals.size(); ++a) {
-          if (arrivals[a].to != to || n >= counts[a].size()) continue;
-          const double factor = arrivals[a].rate_per_s / rate * counts[a][n];
-          for (int j = 0; j < phases; ++j) next(arrivals[a].from, j) += factor * row[At(j)];
-        }
-        std::vector<double> moved(At(phases));
+      bool settled = false;  // all further rows are alike
+      for (std::size_t n = 0; n < longest && !settled; ++n) {
+        std::fill(moved.begin(), moved.end(), 0);
         for (int i = 0; i < phases; ++i) {
           for (int j = 0; j < phases; ++j) moved[At(j)] += row[At(i)] * step(i, j);
         }
-        row = std::move(moved);
+        double change = 0;
+        for (int j = 0; j < phases; ++j) change += std::abs(moved[At(j)] - row[At(j)]);
+        settled = change < 1e-15;
+        for (std::size_t a = 0; a < arrivals.size(); ++a) {
+          if (arrivals[a].to != to || n >= counts[a].size()) continue;
+          const double share = settled ? tails[a][n] : counts[a][n];
+          const double factor = arrivals[a].rate_per_s / rate * share;
+          for (int j = 0; j < phases; ++j) next(arrivals[a].from, j) += factor * row[At(j)];
+        }
+        std::swap(row, moved);
       }
     }
     const double change = Distance(next, step);
@@ -155,9 +171,9 @@ Result<Workload> Workload::Create(int phases, std::vector<PhaseArrival> arrivals
   }
   DULY_RETURN_IF_ERROR(CheckStable(workload.utilization_));
 
-  DULY_ASSIGN_OR_RETURN(const Matrix descent, phases == 1
-                                                  ? Result<Matrix>(Matrix(1))
-                                                  : SolveDescent(phases, workload.arrivals_, rate));
+  DULY_ASSIGN_OR_RETURN(const Matrix descent, phases == 1 ? Result<Matrix>(Matrix(1))
+                                                          : SolveDescent(phases, workload.arrivals_,
+                                                                         workload.phase_, rate));
   workload.descent_ = descent.cells();
   workload.idle_phase_ = StationaryOf(descent);
   const double idle = 1 - workload.utilization_;
@@ -197,6 +213,12 @@ Result<WaitDistribution> WaitDistribution::Create(const Workload& workload,
       above < busy ? workload.mean_s() / busy * PortableLog(busy / above) : 0;
   const double cells = std::clamp(
       std::sqrt(kWork / (phases * phases * (1 + expected_wait / longest))), kMinCells, kMaxCells);
+
+  if ((expected_wait / longest + 2) * cells > static_cast<double>(kMaxPoints)) {
+    return Error(StatusCode::kResourceExhausted,
+                 "utilization is {:.6g}: expected further below 1, or a lower quantile than {}",
+                 busy, max_probability);
+  }
 
   WaitDistribution distribution;
   distribution.phases_ = phases;
@@ -275,8 +297,8 @@ Result<WaitDistribution> WaitDistribution::Create(const Workload& workload,
   for (std::size_t m = 0; remaining > 0; ++m) {
     if (m >= kMaxPoints) {
       return Error(StatusCode::kResourceExhausted,
-                   "utilization is {:.6g}: expected further below 1, or a lower quantile than {}",
-                   busy, max_probability);
+                   "no quantile {} within {} points at utilization {:.6g}", max_probability,
+                   kMaxPoints, busy);
     }
     double total = 0;
     for (int j = 0; j < phases; ++j) {

@@ -92,7 +92,7 @@ class WaitDistribution {
  public:
   // 0 < max_probability <= 0.9999. kResourceExhausted so close to saturation that the grid would
   // need more than kMaxPoints points.
-  static constexpr std::size_t kMaxPoints = 1 << 21;
+  static constexpr std::size_t kMaxPoints = 1 << 18;
   static Result<WaitDistribution> Create(const Workload& workload, double max_probability);
 
   // P(V <= t, phase i).
