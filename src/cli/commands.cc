@@ -5,6 +5,7 @@
 #include "cli/load.h"
 #include "cli/log.h"
 #include "cli/models.h"
+#include "cli/predict.h"
 #include "cli/profile.h"
 #include "cli/replay.h"
 #include "cli/serve.h"
@@ -20,6 +21,7 @@ std::vector<Command> AllCommands() {
       {"log", "Read event logs", AddLogCommand, Environment::kIgnored},
       {"replay", "Take every decision of an event log again, and compare", AddReplayCommand,
        Environment::kIgnored},
+      {"predict", "Latency of a mix on one device, by formula", AddPredictCommand},
       {"completion", "Print a script that completes commands in a shell", AddCompletionCommand,
        Environment::kIgnored},
   };
