@@ -21,10 +21,14 @@ struct Partial {
 // E[S; S <= x] of Erlang(k) is its mean times P(Erlang(k + 1) <= x).
 Partial UpTo(const std::vector<ErlangPart>& parts, double x) {
   Partial sum;
+  double none = 0;  // e^-z, often that of the part before
+  double before = -1;
   for (const ErlangPart& part : parts) {
     const double z = part.rate_per_s * x;
-    double term = PortableExp(-z);  // e^-z z^n / n!
-    double above = 0;               // P(Erlang(shape) > x)
+    if (z != before) none = PortableExp(-z);
+    before = z;
+    double term = none;  // e^-z z^n / n!
+    double above = 0;    // P(Erlang(shape) > x)
     for (int n = 0; n < part.shape; ++n) {
       above += term;
       term *= z / (n + 1);

@@ -32,7 +32,7 @@ struct WeightedTime {
 // The distribution as values whose weights sum to 1, ascending. Exact below cv2 = 0.01. Above, up
 // to kServiceCells cells, each at its conditional mean: the mean is kept, the second moment falls
 // short by less than 0.1 %.
-inline constexpr int kServiceCells = 256;
+inline constexpr int kServiceCells = 128;
 std::vector<WeightedTime> Values(const ServiceTime& service);
 
 // A part of the distribution: with probability `weight`, the sum of `shape` exponentials of this

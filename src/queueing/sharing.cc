@@ -101,27 +101,29 @@ Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes
   const std::size_t count = classes.size();
   const double load = whole.utilization;
   std::vector<SlicedQueue> queues(count);
-  const auto ratio = [&](std::size_t j, std::size_t i) {
-    return weights.empty() ? 1.0 : weights[j] / weights[i];
-  };
+  const auto weight = [&](std::size_t i) { return weights.empty() ? 1.0 : weights[i]; };
+  const auto own = [&](std::size_t i) { return classes[i].rate_per_s * classes[i].service.mean_s; };
 
-  constexpr int kSweeps = 200;
-  for (int sweep = 0; sweep < kSweeps; ++sweep) {
-    double change = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      const double own = classes[i].rate_per_s * classes[i].service.mean_s;
-      double stretch = 1;
-      for (std::size_t j = 0; j < count; ++j) {
-        if (j != i) stretch += ratio(j, i) * queues[j].busy;
-      }
-      if (own > 0) stretch = std::min(stretch, load / own);
-      queues[i].stretch = stretch;
-      const double busy = (queues[i].busy + own * stretch) / 2;
-      change = std::max(change, std::abs(busy - queues[i].busy));
-      queues[i].busy = busy;
-    }
-    if (change < 1e-12) break;
+  // With T = Sum w_j u_j the equations read w_i u_i (1 + rho_i) = rho_i (w_i + T).
+  double slope = 0;
+  double offset = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    slope += own(i) / (1 + own(i));
+    offset += own(i) / (1 + own(i)) * weight(i);
   }
+  const double all = offset / (1 - slope);
+  double bounded = 0;  // T of what is kept below rho
+  for (std::size_t i = 0; i < count; ++i) {
+    const double busy = own(i) / (1 + own(i)) * (weight(i) + all) / weight(i);
+    queues[i].busy = std::min(busy, load);
+    bounded += weight(i) * queues[i].busy;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const double others = bounded - weight(i) * queues[i].busy;
+    queues[i].stretch = 1 + std::max(0.0, others) / weight(i);
+    if (own(i) > 0) queues[i].stretch = std::min(queues[i].stretch, load / own(i));
+  }
+  for (std::size_t i = 0; i < count; ++i) queues[i].busy = own(i) * queues[i].stretch;
 
   // Work in all queues at a given c, less what it must be: rises with c.
   double most_busy = 0;
@@ -144,7 +146,7 @@ Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes
   };
   double low = 0;
   double high = most_busy > 0 ? 1 / most_busy : 1;
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 50; ++i) {
     const double middle = (low + high) / 2;
     (work(middle) < must ? low : high) = middle;
   }

@@ -205,8 +205,15 @@ Result<WaitDistribution> WaitDistribution::Create(const Workload& workload,
 
   std::vector<std::vector<WeightedTime>> services;
   double longest = 0;
-  for (const PhaseArrival& arrival : workload.arrivals()) {
-    services.push_back(Values(arrival.service));
+  const std::span<const PhaseArrival> arrivals = workload.arrivals();
+  for (std::size_t a = 0; a < arrivals.size(); ++a) {
+    // Many pairs of classes have the same service.
+    std::size_t same = 0;
+    while (arrivals[same].service.mean_s != arrivals[a].service.mean_s ||
+           arrivals[same].service.cv2 != arrivals[a].service.cv2) {
+      ++same;
+    }
+    services.push_back(same < a ? services[same] : Values(arrivals[a].service));
     longest = std::max(longest, services.back().back().time_s);
   }
   const double expected_wait =
