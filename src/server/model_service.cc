@@ -194,8 +194,7 @@ std::vector<std::string> ModelService::ModelNames() const {
   std::vector<std::string> names;
   for (const auto& model : node_.Models()) names.push_back(model->spec.name);
   std::ranges::sort(names);
-  const auto repeated = std::ranges::unique(names);
-  names.erase(repeated.begin(), repeated.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
 }
 

@@ -32,27 +32,30 @@ constexpr Tables MakeTables() {
 constexpr Tables kTables = MakeTables();
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) std::uint32_t ByInstruction(std::span<const std::byte> bytes,
-                                                              std::uint32_t crc) {
+#define DULY_SSE42 __attribute__((target("sse4.2")))
+
+// A function, because clang gives a lambda not the target of what it stands in.
+DULY_SSE42 inline std::uint64_t Step(const std::byte* at, std::uint64_t state) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, at, 8);
+  return __builtin_ia32_crc32di(state, word);
+}
+
+DULY_SSE42 std::uint32_t ByInstruction(std::span<const std::byte> bytes, std::uint32_t crc) {
   const std::byte* at = bytes.data();
   std::size_t left = bytes.size();
   std::uint64_t state = ~crc;
-  const auto step = [&at, &state](std::size_t offset) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, at + offset, 8);
-    return __builtin_ia32_crc32di(state, word);
-  };
   for (; left >= 64; at += 64, left -= 64) {
-    state = step(0);
-    state = step(8);
-    state = step(16);
-    state = step(24);
-    state = step(32);
-    state = step(40);
-    state = step(48);
-    state = step(56);
+    state = Step(at, state);
+    state = Step(at + 8, state);
+    state = Step(at + 16, state);
+    state = Step(at + 24, state);
+    state = Step(at + 32, state);
+    state = Step(at + 40, state);
+    state = Step(at + 48, state);
+    state = Step(at + 56, state);
   }
-  for (; left >= 8; at += 8, left -= 8) state = step(0);
+  for (; left >= 8; at += 8, left -= 8) state = Step(at, state);
   auto narrow = static_cast<std::uint32_t>(state);
   for (; left > 0; ++at, --left) {
     narrow = __builtin_ia32_crc32qi(narrow, static_cast<unsigned char>(*at));
