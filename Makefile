@@ -9,6 +9,8 @@ PREFIX ?= /usr/local
 PRESET ?= dev
 PARTS ?=
 SKIP ?=
+# make fuzz: inputs that each target tries.
+RUNS ?= 4000
 
 CONFIGURE = mkdir -p build/$(1) && cmake --preset $(1) $(CMAKE_FLAGS) >build/$(1)/configure.log 2>&1 || \
             { cat build/$(1)/configure.log; exit 1; }
@@ -19,7 +21,7 @@ space := $(empty) $(empty)
 PARTS_PATTERN = $(subst $(space),|,$(strip $(PARTS)))
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build demo test lint tidy bench install clean help
+.PHONY: all setup build demo test fuzz lint tidy bench install clean help
 
 all: build ## build/release/duly (the default)
 
@@ -43,6 +45,14 @@ test: ## build and run every test (PRESET=dev, PARTS=, SKIP=)
 	ctest --preset $(PRESET) --parallel $(JOBS) --no-tests=error \
 	  $(if $(PARTS),-L '^($(PARTS_PATTERN))$$') $(if $(SKIP),-LE '$(SKIP)') \
 	  --output-junit $(CURDIR)/build/$(PRESET)/junit.xml
+
+fuzz: override CMAKE_FLAGS += -DDULY_FUZZ_RUNS=$(RUNS)
+fuzz: ## run the fuzz targets with libFuzzer and sanitizers (RUNS=)
+	scripts/setup.sh build fuzz
+	@$(call CONFIGURE,fuzz)
+	$(call BUILD,fuzz) --target fuzzers
+	ctest --preset fuzz --parallel $(JOBS) --no-tests=error -L '^fuzz$$' \
+	  --output-junit $(CURDIR)/build/fuzz/junit.xml
 
 lint: ## include direction, clocks, sleeps, chance, layout (tools/lint)
 	scripts/setup.sh lint

@@ -15,8 +15,12 @@ if(DULY_SANITIZE)
                                                 -fno-sanitize-recover=all)
   target_link_options(duly_options INTERFACE -fsanitize=${duly_sanitizers})
 endif()
+if(DULY_FUZZ)
+  target_compile_options(duly_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 add_custom_target(benches)
+add_custom_target(fuzzers)
 
 # duly_library(NAME SOURCES ... [DEPS ...] [TESTS ...] [TEST_DEPS ...] [TEST_LABELS ...] [BENCHES ...])
 # Makes the library duly_NAME from SOURCES (header-only when there is no .cc), a test program
@@ -53,4 +57,31 @@ function(duly_library name)
     target_link_libraries(${bench_name} PRIVATE ${target} ${ARG_TEST_DEPS} benchmark::benchmark)
     add_dependencies(benches ${bench_name})
   endforeach()
+endfunction()
+
+# duly_fuzz(NAME [SOURCES ...] [DEPS ...])
+# Makes the program NAME from NAME.cc, which has LLVMFuzzerTestOneInput, and a test that runs it over
+# tests/corpus/NAME: with libFuzzer where DULY_FUZZ is set, else over mutations that are always the
+# same. The target `fuzzers` makes all of them.
+function(duly_fuzz name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  set(corpus ${PROJECT_SOURCE_DIR}/tests/corpus/${name})
+  add_executable(${name} ${name}.cc ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+  add_dependencies(fuzzers ${name})
+  if(DULY_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    set(found ${PROJECT_BINARY_DIR}/corpus/${name})
+    file(MAKE_DIRECTORY ${found})
+    # Inputs that reach something new are kept in `found` for the next run, failing ones beside it.
+    add_test(NAME fuzz.${name}
+      COMMAND ${name} -runs=${DULY_FUZZ_RUNS} -seed=1 -timeout=10
+              -print_final_stats=1 -artifact_prefix=${found}. ${found} ${corpus})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz)
+  else()
+    target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/fuzz_main.cc)
+    target_link_libraries(${name} PRIVATE duly_base)
+    add_test(NAME fuzz.${name} COMMAND ${name} ${corpus} 200)
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 120)
+  endif()
 endfunction()

@@ -4,11 +4,12 @@
 # Installs what Duly needs on Debian 12, Debian 13 and Ubuntu 24.04 or later. Safe to run again: what is there
 # is left alone, and when everything is there nothing is asked of apt or the network.
 #
-#   scripts/setup.sh [PROFILE...]     default: build test models lint
+#   scripts/setup.sh [PROFILE...]     default: all of them
 #     build    compile and run: apt packages, ONNX Runtime
 #     test     what the integration tests need: Python environments, Node packages and load tools in .deps
 #     models   the Python environment .deps/venv, and the models that are fetched and converted
 #     lint     clang, clang-format, clang-tidy
+#     fuzz     clang with its sanitizers and libFuzzer
 #
 #   ONNXRUNTIME_ROOT=DIR     use this installation (DIR/include, DIR/lib) instead of getting one
 #   DULY_ONNXRUNTIME=wheel   unpack the pinned library into .deps/ although the distribution has one
@@ -257,12 +258,17 @@ profile_models() {
 
 profile_lint() { install_packages python3 clang clang-format clang-tidy; }
 
+profile_fuzz() {
+  install_packages clang
+  install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+}
+
 profiles=("$@")
-((${#profiles[@]})) || profiles=(build test models lint)
+((${#profiles[@]})) || profiles=(build test models lint fuzz)
 for profile in "${profiles[@]}"; do
   case $profile in
-    build | test | models | lint) ;;
-    *) die "unknown profile '$profile': expected build, test, models or lint" ;;
+    build | test | models | lint | fuzz) ;;
+    *) die "unknown profile '$profile': expected build, test, models, lint or fuzz" ;;
   esac
 done
 

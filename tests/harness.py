@@ -67,10 +67,26 @@ class Server:
         self.url, self.grpc_url, self.metrics_url = addresses["http"], addresses["grpc"], addresses["metrics"]
         return self
 
+    def _status(self, name):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) << 10
+
+    def memory(self):
+        """Resident bytes, now."""
+        return self._status("VmRSS")
+
     def peak_memory(self):
         """Bytes."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
+        return self._status("VmHWM")
+
+    def reset_peak_memory(self):
+        """Lets the peak begin at what is resident now, which is returned."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self.memory()
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def await_live(self, model, count):
         """Until so many requests to the model are in the node."""

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -145,6 +146,15 @@ Status WriteReadyFile(const std::string& file, const std::string& host, const Ht
   return Status();
 }
 
+// Every connection is a file: many systems start with fewer than the server takes, and let the
+// process have more.
+void RaiseFileLimit() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int Fail(const Status& status, int code) {
   fmt::print(stderr, "{}\n", status.message());
   return code;
@@ -248,6 +258,7 @@ int Serve(ServeFlags flags) {
     return kExitDone;
   }
 
+  RaiseFileLimit();
   const Signals signals;
   EventLogHeader header;
   header.policy = setup.policy_name;
@@ -312,6 +323,7 @@ int Serve(ServeFlags flags) {
   grpc.port = flags.grpc_port;
   grpc.threads = flags.grpc_threads;
   grpc.message_bytes = http.limits.body_bytes;
+  grpc.memory_bytes = http.limits.bodies_bytes;
   grpc.access = access;
   grpc.tls = tls;
 

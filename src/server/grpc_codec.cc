@@ -205,7 +205,7 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
   const ModelInferRequest& said = **message;
   DULY_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> model,
                         service.FindModel(said.model_name(), said.model_version()));
-  InferRequestBuilder builder(std::move(model), service.node(), service.shared_memory().registry());
+  InferRequestBuilder builder(std::move(model), service.shared_memory().registry());
   for (const auto& [name, value] : said.parameters()) {
     DULY_RETURN_IF_ERROR(builder.SetParameter(name, ValueOf(value)));
   }

@@ -2,9 +2,14 @@
 #include "server/grpc_message.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
 #include <grpc/byte_buffer.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -28,6 +33,57 @@ grpc_compression_algorithm CompressionOf(const grpc::ByteBuffer& bytes) {
 Status Corrupt(std::string_view why) {
   return Status(StatusCode::kInvalidArgument,
                 fmt::format("the message is not validly compressed: {}", why));
+}
+
+// A message in memory may be many times larger than its bytes: an empty part of two bytes is an
+// object. Below this fraction of the limit no message exceeds kMostGrowth times the limit.
+constexpr std::size_t kSmallMessage = 16;
+constexpr std::size_t kMostGrowth = 4;
+constexpr std::size_t kMessageCost = 128;
+constexpr std::size_t kTextCost = 48;
+
+// Adds what the fields of a message of this type take in memory, roughly. False when the bytes are
+// no message: parsing says so. Stops beyond `most`.
+bool AddCost(google::protobuf::io::CodedInputStream& in, const google::protobuf::Descriptor* type,
+             int depth, std::size_t most, std::size_t& cost) {
+  using google::protobuf::FieldDescriptor;
+  using google::protobuf::internal::WireFormatLite;
+  constexpr int kMaxDepth = 100;  // as the parser's
+  if (depth > kMaxDepth) return false;
+  while (cost <= most) {
+    const std::uint32_t tag = in.ReadTag();
+    if (tag == 0) return true;
+    const FieldDescriptor* const field =
+        type->FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
+    if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      cost += sizeof(std::uint64_t);
+      if (!WireFormatLite::SkipField(&in, tag)) return false;
+      continue;
+    }
+    std::uint32_t size = 0;
+    if (!in.ReadVarint32(&size)) return false;
+    const bool nested = field != nullptr && field->type() == FieldDescriptor::TYPE_MESSAGE;
+    if (nested) {
+      cost += kMessageCost;
+      const auto limit = in.PushLimit(static_cast<int>(std::min<std::uint32_t>(size, INT32_MAX)));
+      if (!AddCost(in, field->message_type(), depth + 1, most, cost)) return false;
+      if (cost > most) return true;
+      in.PopLimit(limit);
+      continue;
+    }
+    const bool packed = field != nullptr && field->is_packable();
+    cost += packed ? size * sizeof(std::uint64_t) : kTextCost + size;
+    if (size > INT32_MAX || !in.Skip(static_cast<int>(size))) return false;
+  }
+  return true;
+}
+
+std::size_t CostOf(grpc::ByteBuffer& bytes, const google::protobuf::Descriptor* type,
+                   std::size_t most) {
+  grpc::ProtoBufferReader reader(&bytes);
+  google::protobuf::io::CodedInputStream in(&reader);
+  std::size_t cost = 0;
+  return AddCost(in, type, 0, most, cost) ? cost : 0;
 }
 
 // The bytes become what they stand for.
@@ -78,6 +134,15 @@ Status ReadMessage(grpc::ByteBuffer& bytes, std::size_t limit, google::protobuf:
       bytes.Clear();
       return status;
     }
+  }
+  const std::size_t most = kMostGrowth * limit;
+  if (bytes.Length() > limit / kSmallMessage &&
+      CostOf(bytes, message.GetDescriptor(), most) > most) {
+    bytes.Clear();
+    return Status(StatusCode::kResourceExhausted,
+                  fmt::format("the message would take more than {} bytes in memory: the server "
+                              "accepts no more",
+                              most));
   }
   bool ok = false;
   {

@@ -11,7 +11,8 @@
 namespace duly {
 
 // Reads a message that a client sent, compressed or not. Empties `bytes`. kResourceExhausted as
-// soon as a compressed message exceeds `limit` bytes, kInvalidArgument when it is none.
+// soon as a compressed message exceeds `limit` bytes, or one that was read would take more than
+// four times as many, kInvalidArgument when it is none.
 //
 // gRPC would decompress it whole before it looks at the limit: 64 MiB that stand for 64 GiB end the
 // process. The server therefore tells it not to

@@ -2,8 +2,10 @@
 #include "server/grpc_server.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <pthread.h>
@@ -123,6 +125,8 @@ Status GrpcServer::Impl::Start(const GrpcOptions& options) {
   std::call_once(plugins, [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    // It writes a line for each text of a message that is not UTF-8, which the answer says.
+    google::protobuf::SetLogHandler(nullptr);
   });
   const bool ipv6 = options.host.find(':') != std::string::npos;
   const std::string address =
@@ -130,10 +134,15 @@ Status GrpcServer::Impl::Start(const GrpcOptions& options) {
   grpc::ServerBuilder builder;
   // Two servers on one port would share its clients by chance.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Clients connect again by themselves. One that never says what it wants is closed sooner.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             static_cast<int>(ToMillis(options.idle_timeout)));
   // See ReadMessage.
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.SetMaxReceiveMessageSize(static_cast<int>(
       std::min<std::size_t>(options.message_bytes, std::numeric_limits<int>::max())));
+  // gRPC looks at a message's size when it has all of it.
+  builder.SetResourceQuota(grpc::ResourceQuota("duly").Resize(options.memory_bytes));
   builder.AddListeningPort(address, CredentialsOf(options.tls.get()), &port_);
   builder.RegisterService(&shared_.service);
   if (!shared_.access.is_open()) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "server/access.h"
 #include "server/model_service.h"
 #include "server/tls.h"
@@ -16,11 +17,13 @@ namespace duly {
 
 struct GrpcOptions {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8001;              // 0: any free one
-  std::uint32_t threads = 0;              // 0: two, or one on a single core
-  std::size_t message_bytes = 1 << 26;    // largest request
-  Access access;                          // to all but health
-  std::shared_ptr<const TlsContext> tls;  // null: not encrypted
+  std::uint16_t port = 8001;                          // 0: any free one
+  std::uint32_t threads = 0;                          // 0: two, or one on a single core
+  std::size_t message_bytes = 1 << 26;                // largest request
+  std::size_t memory_bytes = 1 << 30;                 // of all that is received and not read yet
+  Duration idle_timeout = std::chrono::seconds(300);  // without a call
+  Access access;                                      // to all but health
+  std::shared_ptr<const TlsContext> tls;              // null: not encrypted
 };
 
 // The Open Inference Protocol over gRPC, with grpc.health.v1 and reflection.

@@ -358,9 +358,6 @@ bool HttpConnection::AdvanceChunks() {
     Dispatch();
     return true;
   }
-  if (!fault && input().size() == input_capacity_) {
-    fault = HttpFault{400, "malformed HTTP: the line before a chunk is too long"};
-  }
   if (fault) {
     chunks_.reset();
     Refuse(*fault);

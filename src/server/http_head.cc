@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
@@ -136,9 +137,13 @@ class HeadParser final : public RequestParser {
   HttpHead& head_;
 };
 
+HttpFault Malformed(std::string_view what) {
+  return {400, fmt::format("malformed HTTP: {}", what)};
+}
+
 HttpFault FaultOf(const beast::error_code& error) {
   if (error == http::error::bad_version) return {505, "expected HTTP/1.0 or HTTP/1.1"};
-  return {400, fmt::format("malformed HTTP: {}", error.message())};
+  return Malformed(error.message());
 }
 
 }  // namespace
@@ -188,65 +193,95 @@ std::optional<HttpFault> ParseHead(std::string_view text, HttpHead& head) {
   return std::nullopt;
 }
 
-// Reads chunks behind a head of its own making.
-class ChunkDecoder::Parser final : public RequestParser {
- public:
-  explicit Parser(const HttpLimits& limits) {
-    header_limit(static_cast<std::uint32_t>(limits.head_bytes));  // of the trailer
-    body_limit(limits.body_bytes);
-    eager(false);
-    constexpr std::string_view kHead = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    beast::error_code error;
-    put(boost::asio::const_buffer(kHead.data(), kHead.size()), error);
-    eager(true);
-  }
-
-  HttpBody* body = nullptr;
-
- private:
-  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view data,
-                                 beast::error_code& error) override {
-    if (!body->Append(std::as_bytes(std::span(data.data(), data.size())))) {
-      Refuse(503, "the server has no memory left for the body", error);
+std::optional<HttpFault> ChunkDecoder::TakeSizeLine(char c, const HttpBody& body) {
+  constexpr int kMostDigits = 16;  // of 64 bits
+  if (state_ == State::kSize) {
+    const int digit = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                             : -1;
+    if (digit >= 0) {
+      if (++digits_ > kMostDigits) return Malformed("the size of a chunk has too many digits");
+      left_ = left_ * 16 + static_cast<std::uint64_t>(digit);
+      return std::nullopt;
     }
-    return data.size();
+    if (digits_ == 0 || (c != '\r' && c != ';' && c != ' ' && c != '\t')) {
+      return Malformed("a chunk without a hexadecimal size");
+    }
+    state_ = State::kExtension;
   }
-};
+  if (state_ == State::kExtension) {
+    if (c == '\r') {
+      state_ = State::kSizeEnd;
+      return std::nullopt;
+    }
+    if (++extension_ > limits_.line_bytes || ++ignored_ > limits_.head_bytes) {
+      return Malformed("the extensions of chunks are too long");
+    }
+    if (c == '\n') return Malformed("the size of a chunk ends without CR");
+    return std::nullopt;
+  }
+  if (c != '\n') return Malformed("the size of a chunk ends without LF");
+  if (left_ > limits_.body_bytes - std::min(body.size(), limits_.body_bytes)) {
+    return HttpFault{413, "the body is larger than the server accepts"};
+  }
+  state_ = left_ > 0 ? State::kData : State::kTrailer;
+  digits_ = 0;
+  extension_ = 0;
+  return std::nullopt;
+}
 
-ChunkDecoder::ChunkDecoder(const HttpLimits& limits) : parser_(std::make_unique<Parser>(limits)) {}
-ChunkDecoder::~ChunkDecoder() = default;
+std::optional<HttpFault> ChunkDecoder::TakeTrailer(char c) {
+  if (++ignored_ > limits_.head_bytes) {
+    return HttpFault{431, fmt::format("the trailer is larger than {} bytes", limits_.head_bytes)};
+  }
+  const bool ends_line = state_ == State::kFieldEnd || state_ == State::kEnd;
+  if (ends_line != (c == '\n')) return Malformed("a line of the trailer ends without CR LF");
+  if (ends_line) {
+    state_ = state_ == State::kEnd ? State::kDone : State::kTrailer;
+  } else if (c == '\r') {
+    state_ = state_ == State::kTrailer ? State::kEnd : State::kFieldEnd;
+  } else {
+    state_ = State::kField;
+  }
+  return std::nullopt;
+}
 
 std::size_t ChunkDecoder::Decode(std::string_view data, HttpBody& body,
                                  std::optional<HttpFault>& fault) {
-  parser_->body = &body;
-  std::size_t consumed = 0;
-  while (consumed < data.size() && !parser_->is_done()) {
-    beast::error_code error;
-    const std::size_t n = parser_->put(
-        boost::asio::const_buffer(data.data() + consumed, data.size() - consumed), error);
-    consumed += n;
-    if (parser_->fault()) {
-      fault = parser_->fault();
-      break;
+  std::size_t at = 0;
+  while (at < data.size() && !done() && !fault) {
+    switch (state_) {
+      case State::kSize:
+      case State::kExtension:
+      case State::kSizeEnd:
+        fault = TakeSizeLine(data[at++], body);
+        break;
+      case State::kData: {
+        const std::string_view part =
+            data.substr(at, static_cast<std::size_t>(std::min<std::uint64_t>(left_, data.size())));
+        if (!body.Append(std::as_bytes(std::span(part.data(), part.size())))) {
+          fault = HttpFault{503, "the server has no memory left for the body"};
+        }
+        at += part.size();
+        left_ -= part.size();
+        if (left_ == 0) state_ = State::kDataEnd;
+        break;
+      }
+      case State::kDataEnd:
+      case State::kDataLineEnd: {
+        const bool is_cr = state_ == State::kDataEnd;
+        if (data[at++] != (is_cr ? '\r' : '\n'))
+          fault = Malformed("a chunk is not followed by CR LF");
+        state_ = is_cr ? State::kDataLineEnd : State::kSize;
+        break;
+      }
+      default:
+        fault = TakeTrailer(data[at++]);
     }
-    if (error == http::error::need_more) {
-      if (n == 0) break;
-      continue;
-    }
-    if (error == http::error::body_limit) {
-      fault = HttpFault{413, "the body is larger than the server accepts"};
-      break;
-    }
-    if (error) {
-      fault = FaultOf(error);
-      break;
-    }
-    if (n == 0) break;
   }
-  return consumed;
+  return at;
 }
-
-bool ChunkDecoder::done() const { return parser_->is_done(); }
 
 std::optional<std::string> DecodePercent(std::string_view text) {
   std::string decoded;

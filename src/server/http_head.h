@@ -67,21 +67,42 @@ class HeadScanner {
 // next request starts.
 std::optional<HttpFault> ParseHead(std::string_view text, HttpHead& head);
 
-// Decodes the chunks of one body.
+// Decodes the chunks of one body (RFC 9112, 7.1). All lines end with CR LF; extensions and trailer
+// fields are left out, and bounded together like a head.
 class ChunkDecoder {
  public:
-  explicit ChunkDecoder(const HttpLimits& limits);
-  ~ChunkDecoder();
+  explicit ChunkDecoder(const HttpLimits& limits) : limits_(limits) {}
 
-  // Appends what `data` holds of the body; returns how much of data was consumed. What is left must
-  // be given again with more behind it.
+  // Appends what `data` holds of the body; returns how much of data was consumed: all of it, unless
+  // the body ends before or there is a fault.
   std::size_t Decode(std::string_view data, HttpBody& body, std::optional<HttpFault>& fault);
   // The last chunk and the trailer have been read.
-  bool done() const;
+  bool done() const { return state_ == State::kDone; }
 
  private:
-  class Parser;
-  std::unique_ptr<Parser> parser_;
+  enum class State : std::uint8_t {
+    kSize,       // within the digits of a chunk's size
+    kExtension,  // behind them
+    kSizeEnd,    // before the LF of that line
+    kData,
+    kDataEnd,      // before the CR behind the data
+    kDataLineEnd,  // before its LF
+    kTrailer,      // at the beginning of a line
+    kField,        // within one
+    kFieldEnd,     // before its LF
+    kEnd,          // before the last LF
+    kDone,
+  };
+
+  std::optional<HttpFault> TakeSizeLine(char c, const HttpBody& body);
+  std::optional<HttpFault> TakeTrailer(char c);
+
+  const HttpLimits& limits_;
+  State state_ = State::kSize;
+  std::uint64_t left_ = 0;     // of the chunk
+  int digits_ = 0;             // of its size
+  std::size_t extension_ = 0;  // bytes of the line's
+  std::size_t ignored_ = 0;    // bytes of extensions and trailer
 };
 
 // The bytes that %XX stand for, or nothing when a % is not followed by two hexadecimal digits.

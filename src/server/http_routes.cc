@@ -428,7 +428,7 @@ Result<InferCall> HttpRoutes::DecodeInfer(const HttpRoute& route, InferDecoder& 
   if (!json_size && body.size() == 0) {
     return Error(StatusCode::kInvalidArgument, "the request has no body");
   }
-  return decoder.Decode(std::move(model), node(), body, json_size.value_or(body.size()),
+  return decoder.Decode(std::move(model), body, json_size.value_or(body.size()),
                         service_.shared_memory().registry());
 }
 

@@ -665,6 +665,10 @@ TEST_F(HttpServing, BrokenHttpIsRefusedAndTheConnectionClosed) {
       {"a chunk of nearly 2^64", chunked + "ffffffffffffffff\r\n", 413},
       {"a chunk beyond 2^64", chunked + "10000000000000000\r\n", 400},
       {"a chunk size that is no number", chunked + "zz\r\n", 400},
+      {"a last chunk that ends without CR", chunked + "0\r\n\n", 400},
+      {"a trailer line that ends without CR", chunked + "0\r\na: b\n\r\n", 400},
+      {"a chunk size that ends without CR", chunked + "2\n{}\r\n0\r\n\r\n", 400},
+      {"an endless trailer", chunked + "0\r\n" + std::string(70000, 'x'), 431},
       {"no line end behind a chunk", chunked + "2\r\n{}xx\r\n0\r\n\r\n", 400},
       {"an endless chunk extension", chunked + "2;" + std::string(20000, 'x'), 400},
   };

@@ -97,9 +97,9 @@ Status SharedMemoryParameters::Set(std::string_view name, const ParameterValue& 
   return Status();
 }
 
-InferRequestBuilder::InferRequestBuilder(std::shared_ptr<const ServedModel> model, const Node& node,
+InferRequestBuilder::InferRequestBuilder(std::shared_ptr<const ServedModel> model,
                                          const SharedMemoryRegistry* shared_memory)
-    : node_(node), shared_memory_(shared_memory) {
+    : shared_memory_(shared_memory) {
   request_.model = std::move(model);
   request_.inputs.resize(spec().inputs.size());
   has_data_.resize(spec().inputs.size());

@@ -12,7 +12,6 @@
 
 #include "base/result.h"
 #include "runtime/infer.h"
-#include "runtime/node.h"
 #include "server/shared_memory.h"
 
 namespace duly {
@@ -47,9 +46,9 @@ class InferRequestBuilder {
     std::size_t bytes = 0;  // 0 for kBytes
   };
 
-  // The node is asked for applications only. The model must be ready to serve. Without a registry
+  // The model must be ready to serve. Without a registry
   // shared memory is kUnimplemented; its lack of memory is kResourceExhausted.
-  InferRequestBuilder(std::shared_ptr<const ServedModel> model, const Node& node,
+  InferRequestBuilder(std::shared_ptr<const ServedModel> model,
                       const SharedMemoryRegistry* shared_memory);
 
   Result<Input> AddInput(std::string_view name, std::string_view datatype, Shape shape);
@@ -86,7 +85,6 @@ class InferRequestBuilder {
   Status CheckShape(const TensorSpec& spec, const Shape& shape);
   Result<SharedMemoryPlace> Locate(const SharedMemoryParameters& place) const;
 
-  const Node& node_;
   const SharedMemoryRegistry* const shared_memory_;
   std::vector<SharedMemoryPlace> places_;
   InferRequest request_;  // inputs by place in the spec until Finish

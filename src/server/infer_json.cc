@@ -326,9 +326,9 @@ struct TensorFields {
 
 class RequestReader {
  public:
-  RequestReader(std::shared_ptr<const ServedModel> model, const Node& node, const Buffer& body,
-                std::size_t json_size, const SharedMemoryRegistry* shared_memory)
-      : builder_(std::move(model), node, shared_memory), body_(body), binary_at_(json_size) {}
+  RequestReader(std::shared_ptr<const ServedModel> model, const Buffer& body, std::size_t json_size,
+                const SharedMemoryRegistry* shared_memory)
+      : builder_(std::move(model), shared_memory), body_(body), binary_at_(json_size) {}
 
   Status Read(ondemand::document& document) {
     ondemand::object object;
@@ -834,15 +834,15 @@ class InferDecoder::Parser {
 InferDecoder::InferDecoder() : parser_(std::make_unique<Parser>()) {}
 InferDecoder::~InferDecoder() = default;
 
-Result<InferCall> InferDecoder::Decode(std::shared_ptr<const ServedModel> model, const Node& node,
-                                       const Buffer& body, std::size_t json_size,
+Result<InferCall> InferDecoder::Decode(std::shared_ptr<const ServedModel> model, const Buffer& body,
+                                       std::size_t json_size,
                                        const SharedMemoryRegistry* shared_memory) {
   if (json_size > body.size()) {
     return Error(StatusCode::kInvalidArgument,
                  "Inference-Header-Content-Length {}: the body has only {} bytes", json_size,
                  body.size());
   }
-  RequestReader reader(std::move(model), node, body, json_size, shared_memory);
+  RequestReader reader(std::move(model), body, json_size, shared_memory);
   const Status status =
       json_size == 0 ? reader.ReadRaw() : parser_->Read(TextOf(body, json_size), reader);
   if (parser_->capacity() > kKeptCapacity) parser_ = std::make_unique<Parser>();

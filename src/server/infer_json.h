@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "runtime/node.h"
+#include "runtime/infer.h"
 #include "server/infer_call.h"
 
 namespace duly {
@@ -32,8 +32,8 @@ class InferDecoder {
   // data of the model's only input and nothing else, answered in binary. Tensors given in binary
   // become slices of body where their alignment permits. Without a registry shared memory is
   // kUnimplemented.
-  Result<InferCall> Decode(std::shared_ptr<const ServedModel> model, const Node& node,
-                           const Buffer& body, std::size_t json_size,
+  Result<InferCall> Decode(std::shared_ptr<const ServedModel> model, const Buffer& body,
+                           std::size_t json_size,
                            const SharedMemoryRegistry* shared_memory = nullptr);
 
  private:

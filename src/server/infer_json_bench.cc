@@ -40,7 +40,7 @@ struct Bench {
   }
 
   InferCall Decode() {
-    Result<InferCall> call = decoder.Decode(node.FindModel("copy", -1), node, body, body.size());
+    Result<InferCall> call = decoder.Decode(node.FindModel("copy", -1), body, body.size());
     if (!call) {
       std::fprintf(stderr, "%s\n", call.error().message().c_str());
       std::exit(1);

@@ -49,7 +49,7 @@ class InferJson : public ::testing::Test {
  protected:
   Result<InferCall> DecodeBody(std::string_view model, std::string_view body,
                                std::size_t json_size) {
-    return decoder_.Decode(node_.FindModel(model, -1), node_, PaddedCopy(body), json_size);
+    return decoder_.Decode(node_.FindModel(model, -1), PaddedCopy(body), json_size);
   }
   Result<InferCall> Decode(std::string_view model, std::string_view body) {
     return DecodeBody(model, body, body.size());
@@ -341,7 +341,7 @@ TEST_F(InferJson, ShapesWhoseProductOverflowsAreRefused) {
                        EchoModel("text", 0, {{DataType::kBytes, {-1, -1}}})});
   const auto failure = [&](std::string_view model, const std::string& body) {
     Result<InferCall> call =
-        decoder_.Decode(node.FindModel(model, -1), node, PaddedCopy(body), body.size());
+        decoder_.Decode(node.FindModel(model, -1), PaddedCopy(body), body.size());
     return call ? Status() : call.error();
   };
   for (const std::string_view shape :
@@ -400,7 +400,7 @@ TEST_F(InferJson, BinaryTensorsAreSlicesOfTheBody) {
     data.append(reinterpret_cast<const char*>(floats), 8);
     data.append(reinterpret_cast<const char*>(ints), 8);
     const Buffer body = PaddedCopy(data);
-    Result<InferCall> call = decoder_.Decode(node_.FindModel("two", -1), node_, body, head.size());
+    Result<InferCall> call = decoder_.Decode(node_.FindModel("two", -1), body, head.size());
     ASSERT_TRUE(call) << call.error().ToString();
     const std::byte* first = call->request.inputs[0].data.data().data();
     EXPECT_EQ(first == body.data().data() + head.size(), skew == 0);

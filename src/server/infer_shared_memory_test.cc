@@ -44,7 +44,7 @@ class InferSharedMemory : public ::testing::Test {
     std::ranges::copy(std::as_bytes(std::span(request)), bytes.begin());
     std::ranges::copy(std::as_bytes(std::span(binary)),
                       bytes.begin() + static_cast<std::ptrdiff_t>(request.size()));
-    return decoder_.Decode(node_.FindModel(model, -1), node_,
+    return decoder_.Decode(node_.FindModel(model, -1),
                            buffer.Slice(0, request.size() + binary.size()), request.size(),
                            &registry_);
   }
@@ -252,7 +252,7 @@ TEST_F(InferSharedMemory, WithoutARegistryItIsNotAllowed) {
     auto [buffer, bytes] = Buffer::Allocate(request.size() + InferDecoder::kPadding);
     std::memset(bytes.data(), 0, bytes.size());
     std::memcpy(bytes.data(), request.data(), request.size());
-    const Result<InferCall> call = decoder_.Decode(node_.FindModel("copy", -1), node_,
+    const Result<InferCall> call = decoder_.Decode(node_.FindModel("copy", -1),
                                                    buffer.Slice(0, request.size()), request.size());
     ASSERT_FALSE(call);
     EXPECT_EQ(call.error().code(), StatusCode::kUnimplemented);

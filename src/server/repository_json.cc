@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/repository_json.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -16,18 +18,42 @@ using Json = nlohmann::json;
 
 // kMaxDepth: of requests as a whole (serve.md); what is deeper is no parameter.
 constexpr int kMaxDepth = 100;
+// A value of two bytes takes many times that in memory, and no request has more.
+constexpr std::size_t kMaxValues = 10'000;
+
+// Before it is parsed: the library would take memory for all of it first. In what is no JSON, too,
+// it finds as much nesting and as many values as the parser can.
+Status CheckSize(std::string_view body) {
+  int depth = 0;
+  std::size_t values = 0;
+  bool in_text = false;
+  for (std::size_t i = 0; i < body.size(); ++i) {
+    const char c = body[i];
+    if (in_text) {
+      if (c == '\\') ++i;
+      if (c == '"') in_text = false;
+      continue;
+    }
+    if (c == '"') in_text = true;
+    if (c == '[' || c == '{') ++depth;
+    if (c == ']' || c == '}') --depth;
+    if (c == '[' || c == '{' || c == ',') ++values;
+    if (depth > kMaxDepth) {
+      return Status(StatusCode::kInvalidArgument,
+                    fmt::format("the body is nested deeper than {}", kMaxDepth));
+    }
+    if (values > kMaxValues) {
+      return Status(StatusCode::kInvalidArgument,
+                    fmt::format("the body has more than {} values", kMaxValues));
+    }
+  }
+  return Status();
+}
 
 Result<Json> ReadObject(std::string_view body) {
   if (body.find_first_not_of(" \t\r\n") == std::string_view::npos) return Json::object();
-  bool too_deep = false;
-  const auto bound = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  Json json = Json::parse(body, bound, false);
-  if (too_deep) {
-    return Error(StatusCode::kInvalidArgument, "the body is nested deeper than {}", kMaxDepth);
-  }
+  DULY_RETURN_IF_ERROR(CheckSize(body));
+  const Json json = Json::parse(body, nullptr, false);
   if (!json.is_object()) {
     return Error(StatusCode::kInvalidArgument, "the body is not a JSON object");
   }

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -15,8 +16,29 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Bounds what a damaged or foreign file can make the engine allocate.
-constexpr std::uint32_t kMaxSlots = 1U << 16;
+// Bound what a damaged or foreign file can make the engine allocate, and its sums of times.
+constexpr std::uint32_t kMaxSlots = 1U << 16;               // of all devices
+constexpr std::uint32_t kMaxRows = 1U << 20;                // of a batch
+constexpr std::uint64_t kMaxBatchMembers = 1U << 24;        // all batches together
+constexpr std::int64_t kMaxMeanNs = std::int64_t{1} << 42;  // of a batch: more than an hour
+
+std::string Dump(const Json& json) {
+  // A name that is not UTF-8 must not stop the recording.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// The library's own conversion takes fractions, and wraps what does not fit.
+template <typename T>
+T Whole(const Json& json) {
+  if (json.is_number_unsigned()) {
+    const auto number = json.get<std::uint64_t>();
+    if (std::in_range<T>(number)) return static_cast<T>(number);
+  } else if (json.is_number_integer()) {
+    const auto number = json.get<std::int64_t>();
+    if (std::in_range<T>(number)) return static_cast<T>(number);
+  }
+  throw std::range_error(Dump(json) + " is not a whole number in range");
+}
 
 void PutDuration(Json& json, const char* key, const std::optional<Duration>& duration) {
   if (duration) json[key] = duration->count();
@@ -24,7 +46,7 @@ void PutDuration(Json& json, const char* key, const std::optional<Duration>& dur
 
 std::optional<Duration> GetDuration(const Json& json, const char* key) {
   if (!json.contains(key)) return std::nullopt;
-  return Duration(json.at(key).get<std::int64_t>());
+  return Duration(Whole<std::int64_t>(json.at(key)));
 }
 
 Json ToJson(const DynamicBatching& batching) {
@@ -37,10 +59,12 @@ Json ToJson(const DynamicBatching& batching) {
 
 DynamicBatching BatchingFrom(const Json& json) {
   DynamicBatching batching;
-  batching.preferred_rows = json.at("preferred_rows").get<std::vector<std::uint32_t>>();
-  batching.max_queue_delay = Duration(json.at("max_queue_delay_ns").get<std::int64_t>());
-  batching.max_queue_requests = json.at("max_queue_requests").get<std::uint32_t>();
-  batching.default_timeout = Duration(json.at("default_timeout_ns").get<std::int64_t>());
+  for (const Json& rows : json.at("preferred_rows")) {
+    batching.preferred_rows.push_back(Whole<std::uint32_t>(rows));
+  }
+  batching.max_queue_delay = Duration(Whole<std::int64_t>(json.at("max_queue_delay_ns")));
+  batching.max_queue_requests = Whole<std::uint32_t>(json.at("max_queue_requests"));
+  batching.default_timeout = Duration(Whole<std::int64_t>(json.at("default_timeout_ns")));
   batching.allow_timeout_override = json.at("allow_timeout_override").get<bool>();
   return batching;
 }
@@ -69,13 +93,17 @@ Result<Variant> VariantFrom(const Json& json) {
     std::vector<ProfilePoint> points;
     for (const Json& knot : entry.at("mean_ns_by_rows")) {
       ProfilePoint point;
-      point.rows = knot.at(0).get<std::uint32_t>();
-      point.mean = Duration(knot.at(1).get<std::int64_t>());
+      point.rows = Whole<std::uint32_t>(knot.at(0));
+      point.mean = Duration(Whole<std::int64_t>(knot.at(1)));
+      if (point.rows > kMaxRows || point.mean > Duration(kMaxMeanNs)) {
+        return Error(StatusCode::kInvalidArgument, "variant '{}': {} rows take {} ns", variant.name,
+                     point.rows, point.mean.count());
+      }
       points.push_back(point);
     }
     Placement placement;
-    placement.device = entry.at("device").get<DeviceIndex>();
-    placement.instances = entry.at("instances").get<std::uint32_t>();
+    placement.device = Whole<DeviceIndex>(entry.at("device"));
+    placement.instances = Whole<std::uint32_t>(entry.at("instances"));
     DULY_ASSIGN_OR_RETURN(LatencyCurve curve, LatencyCurve::Create(points));
     placement.service = ServicePrediction(std::move(curve));
     variant.placements.push_back(std::move(placement));
@@ -101,10 +129,14 @@ Json ToJson(const Generation& generation) {
 Result<Generation> GenerationFrom(const Json& json) {
   Generation generation;
   generation.model = json.at("model").get<std::string>();
-  generation.version = json.at("version").get<std::int64_t>();
-  generation.max_rows = json.at("max_rows").get<std::uint32_t>();
-  generation.default_variant = json.at("default_variant").get<std::uint32_t>();
-  generation.default_application = json.at("default_application").get<ApplicationIndex>();
+  generation.version = Whole<std::int64_t>(json.at("version"));
+  generation.max_rows = Whole<std::uint32_t>(json.at("max_rows"));
+  if (generation.max_rows > kMaxRows) {
+    return Error(StatusCode::kInvalidArgument, "model '{}' has max_rows {}", generation.model,
+                 generation.max_rows);
+  }
+  generation.default_variant = Whole<std::uint32_t>(json.at("default_variant"));
+  generation.default_application = Whole<ApplicationIndex>(json.at("default_application"));
   for (const Json& entry : json.at("variants")) {
     DULY_ASSIGN_OR_RETURN(Variant variant, VariantFrom(entry));
     generation.variants.push_back(std::move(variant));
@@ -161,19 +193,28 @@ Result<std::vector<Application>> ApplicationsFrom(const Json& json) {
   return applications;
 }
 
-std::string Dump(const Json& json) {
-  // A name that is not UTF-8 must not stop the recording.
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 Status Check(const EngineConfig& config) {
   const auto fault = [](auto format, const auto&... values) {
     return Status(StatusCode::kInvalidArgument, fmt::format(fmt::runtime(format), values...));
   };
   if (config.devices.empty()) return fault("there is no device");
+  if (config.max_waiting == 0) return fault("max_waiting is 0");
+  std::uint64_t slots = 0;
   for (const EngineDevice& device : config.devices) {
-    if (device.slots == 0 || device.slots > kMaxSlots) {
+    slots += device.slots;
+    if (device.slots == 0 || slots > kMaxSlots) {
       return fault("device '{}' has {} slots", device.name, device.slots);
+    }
+  }
+  for (const Generation& generation : config.generations) {
+    if (generation.max_rows * slots > kMaxBatchMembers) {
+      return fault("model '{}' has max_rows {} on {} slots", generation.model, generation.max_rows,
+                   slots);
+    }
+  }
+  for (const Application& application : config.applications) {
+    if (!(application.weight > 0)) {
+      return fault("application '{}' has weight {}", application.name, application.weight);
     }
   }
   Status status;
@@ -188,23 +229,25 @@ Result<EventLogHeader> HeaderFrom(const Json& json) {
   EventLogHeader header;
   header.build = json.at("duly").get<std::string>();
   header.started = json.at("started").get<std::string>();
-  header.start = FromNanos(json.at("start_ns").get<std::int64_t>());
+  header.start = FromNanos(Whole<std::int64_t>(json.at("start_ns")));
   header.host = json.at("host").get<std::string>();
-  header.seed = json.at("seed").get<std::uint64_t>();
+  header.seed = Whole<std::uint64_t>(json.at("seed"));
   header.policy = json.at("policy").get<std::string>();
   for (const auto& [key, value] : json.at("policy_options").items()) {
     header.policy_options[key] = value.get<std::string>();
   }
-  header.config.max_waiting = json.at("max_waiting").get<std::uint32_t>();
+  header.config.max_waiting = Whole<std::uint32_t>(json.at("max_waiting"));
   for (const Json& entry : json.at("devices")) {
     header.config.devices.push_back(
-        {entry.at("name").get<std::string>(), entry.at("slots").get<std::uint32_t>()});
+        {entry.at("name").get<std::string>(), Whole<std::uint32_t>(entry.at("slots"))});
   }
   for (const Json& entry : json.at("generations")) {
     DULY_ASSIGN_OR_RETURN(Generation generation, GenerationFrom(entry));
     header.config.generations.push_back(std::move(generation));
   }
   DULY_ASSIGN_OR_RETURN(header.config.applications, ApplicationsFrom(json.at("applications")));
+  if (header.start < TimePoint())
+    return Error(StatusCode::kInvalidArgument, "start_ns is negative");
   DULY_RETURN_IF_ERROR(Check(header.config));
   return header;
 }
@@ -240,11 +283,11 @@ Result<GenerationLoad> ParseGenerationLoad(std::string_view text) {
   try {
     const Json json = Json::parse(text);
     GenerationLoad load;
-    load.index = json.at("index").get<GenerationIndex>();
+    load.index = Whole<GenerationIndex>(json.at("index"));
     DULY_ASSIGN_OR_RETURN(load.generation, GenerationFrom(json.at("generation")));
     DULY_ASSIGN_OR_RETURN(load.applications, ApplicationsFrom(json.at("applications")));
     return load;
-  } catch (const Json::exception& error) {
+  } catch (const std::exception& error) {
     return Error(StatusCode::kInvalidArgument, "{}", error.what());
   }
 }
@@ -252,7 +295,7 @@ Result<GenerationLoad> ParseGenerationLoad(std::string_view text) {
 Result<EventLogHeader> ParseEventLogHeader(std::string_view json) {
   try {
     return HeaderFrom(Json::parse(json));
-  } catch (const Json::exception& error) {
+  } catch (const std::exception& error) {
     return Error(StatusCode::kInvalidArgument, "{}", error.what());
   }
 }

@@ -23,6 +23,8 @@ using namespace event_log;
 // Above everything that a recorder writes; a longer length is a fault, not a reason to allocate.
 constexpr std::uint32_t kMaxHeaderBytes = 256U << 20;
 constexpr std::uint32_t kMaxBlockBytes = 256U << 20;
+// 73 years: differences of times fit.
+constexpr TimePoint kLastTime = FromNanos(std::int64_t{1} << 61);
 
 template <typename T>
 T Fixed(const std::uint8_t* bytes) {
@@ -399,6 +401,9 @@ Status EventLogReader::ReadEvent(Cursor& cursor) {
   if (recorded_ > 0 && FromNanos(time) < record_.time) {
     return Fault(fmt::format("its time {} ns is before that of the event before, {} ns", time,
                              ToNanos(record_.time)));
+  }
+  if (time < -ToNanos(kLastTime) || time > ToNanos(kLastTime)) {
+    return Fault(fmt::format("its time is {} ns", time));
   }
   record_.time = FromNanos(time);
   ++recorded_;

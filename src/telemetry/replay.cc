@@ -54,6 +54,25 @@ std::optional<std::pair<std::string, std::string>> Compare(const Effects& record
   return std::nullopt;
 }
 
+// What no driver brings: the engine relies on it, or its sums of times do. Empty when there is
+// nothing.
+std::string Impossible(const Event& event, TimePoint time, TimePoint start,
+                       const EngineConfig& config) {
+  constexpr Duration kLongest{std::int64_t{1} << 45};  // of a batch: ten hours
+  if (time < start) return "a time before the engine's start";
+  if (event.kind == Event::Kind::kArrival) {
+    const Arrival& arrival = event.arrival;
+    const std::uint32_t most = std::max(config.generations[arrival.generation].max_rows, 1U);
+    if (arrival.rows == 0 || arrival.rows > most) return fmt::format("{} rows", arrival.rows);
+  }
+  if (event.kind == Event::Kind::kBatchDone) {
+    for (const Duration d : {event.done.input, event.done.infer, event.done.output}) {
+      if (d < -kLongest || d > kLongest) return fmt::format("a run of {} ns", d.count());
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 Result<ReplayReport> Replay(EventLogReader& reader, const PolicyFactory& make_policy) {
@@ -88,6 +107,10 @@ Result<ReplayReport> Replay(EventLogReader& reader, const PolicyFactory& make_po
                            .replayed = std::move(replayed)};
       return report;
     };
+    if (std::string what = Impossible(event, record->time, header.start, reader.config());
+        !what.empty()) {
+      return differ(std::move(what), "nothing of this kind");
+    }
     if (event.kind == Event::Kind::kBatchDone && running.erase(event.done.batch) == 0) {
       return differ(fmt::format("batch {} has run", event.done.batch), "this batch does not run");
     }

@@ -112,7 +112,7 @@ def layer_of(path: str) -> Optional[str]:
 
 def is_test(path: str) -> bool:
     return path.startswith(("tests/", "bench/")) or bool(
-        re.search(r"_(test|test_util|bench)\.(cc|h)$|^src/(.+/)?testing/", path)
+        re.search(r"_(test|test_util|bench|fuzz)\.(cc|h)$|^src/(.+/)?testing/", path)
     )
 
 
@@ -248,6 +248,8 @@ def main() -> int:
     checked = 0
     for path in paths:
         name = path.rsplit("/", 1)[-1]
+        if path.startswith("tests/corpus/"):
+            continue  # bytes, whatever they look like
         if not (name.endswith(TEXT) or name in ("Makefile", ".clang-tidy") or "." not in name.lstrip(".")):
             continue
         try:

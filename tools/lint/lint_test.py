@@ -66,7 +66,7 @@ class IncludeDirection(unittest.TestCase):
         self.assertEqual(self.include("src/backend/registry.cc", "backend/onnxruntime/b.h"), [])
 
     def test_tests_and_benchmarks_may_include_anything(self):
-        for path in ("src/model/a_test.cc", "src/model/a_bench.cc", "tests/replay_test.cc"):
+        for path in ("src/model/a_test.cc", "src/model/a_bench.cc", "src/model/a_fuzz.cc", "tests/replay_test.cc"):
             self.assertEqual(self.include(path, "server/b.h"), [])
 
     def test_product_code_does_not_include_test_code(self):
