@@ -29,16 +29,17 @@ Result<double> DynamicBatchingMean(double rate_per_s, const BatchTime& time);
 //   E[n]   = 1 + Sum_(i=1..B-1) P(X >= i)
 //   fill   = Sum_(i=1..B-1) i P(X >= i) / (lambda E[n])       a request's mean wait for the closing
 //   wait   = min( ((gap - E[tau])^2 + Var[gap] + Var[tau]) / (2 (gap - E[tau])) - 1 / lambda,
-//                 rho E[tau] / (1 - rho) (ca2 + cs2) / 2 e^(-2 (1-rho) (1-ca2)^2 / (3 rho
-//                 (ca2+cs2))) )
+//                 rho E[tau] / (1 - rho) (ca2 + cs2) / 2 e^-z )
+//   z      = 2 (1 - rho) (1 - ca2)^2 / (3 rho (ca2 + cs2))
 //   R      = fill + wait + E[n tau(n)] / E[n]
 // Batches come every gap = 1 / lambda + E[min(Tm, until full)]; ca2 and cs2 are the squared
 // coefficients of variation of that time and of tau(n); rho = lambda E[tau] / E[n] < 1. Fill and
 // batch sizes are exact. So is the wait's first form where no batch is done before the next may
 // close (Tm <= tau(1)): then it is an M/G/1 with service tau less the open time; else it is too
-// long, and the second is Kraemer and Langenbach-Belz's for GI/G/1 (ITC 8, 1976). Mean response
-// within 5 % of simulation at rho <= 0.7, 15 % at 0.9. Source of the mechanism: HarmonyBatch (arXiv
-// 2405.05633); fill, gap and the wait's first form are Duly's own.
+// long, and the second is Kraemer and Langenbach-Belz's for GI/G/1 (ITC 8, 1976).
+// Mean response within 5 % of simulation at rho <= 0.7, 15 % at 0.9.
+// Source of the mechanism: HarmonyBatch (arXiv 2405.05633); fill, gap and the wait's first form are
+// Duly's own.
 struct FixedBatching {
   double utilization = 0;
   double mean_size = 0;  // E[n]

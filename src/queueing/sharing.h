@@ -16,8 +16,8 @@ namespace duly::queueing {
 
 // The GPU model of Ibis, Eq. 6 and 7 of the paper: 1 / mu = rho / Lambda,
 //   E[W] = 1 / (mu - Lambda) - 1 / mu,   R_i = s_i + E[W]
-// One wait for all classes: 1.3 to 3.7 times too long for the shortest of the mixes measured in
-// sharing_test.cc, and up to 13 % off for the longest. To compare with; SlicedQueues is the model.
+// One wait for all classes: 1.3 to 3.7 times too long for the shortest model of mixes on a
+// Jetson Nano, and up to 13 % off for the longest. To compare with; SlicedQueues is the model.
 // Source: Liang et al., ACM TAAS 18(1), 2023.
 Result<double> PublishedGpuWait(std::span<const ClassLoad> classes);
 
@@ -37,8 +37,7 @@ Result<Sharing> SharedServer(std::span<const ClassLoad> classes, std::span<const
 // time plus a delay that has the mean above and the variance
 //   2 rho m^2 (y - 1 + e^-y) / (1 - rho)^4,  y = service (1 - rho) / m,  m = E[S^2] / (2 E[S])
 // exact for M/M/1-PS (Coffman, Muntz, Trotter, J. ACM 17, 1970), its asymptote for any other
-// service; rho is 1 - 1 / stretch where r(n) != 1. p95 of classes within 15 % of simulation to rho
-// = 0.8.
+// service; rho is 1 - 1 / stretch where r(n) != 1. p95 within 15 % of simulation to rho = 0.8.
 double SharedQuantile(const Sharing& sharing, std::span<const ClassLoad> classes,
                       const ServiceTime& service, double probability);
 

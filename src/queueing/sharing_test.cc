@@ -101,6 +101,24 @@ TEST(SharedServer, RefusesBadSpeedups) {
   EXPECT_EQ(SharedServer({}, some)->stretch, 1);
 }
 
+TEST(SharedQuantile, IsAsCloseAsItsHeaderSaysWithSpeedup) {
+  const std::vector<double> speedup{1, 1.5, 1.8};
+  const auto speed = [&](const std::vector<int>& active, int) {
+    const int n = active[0] + active[1];
+    return speedup[std::min<std::size_t>(static_cast<std::size_t>(n), 3) - 1] / n;
+  };
+  for (const double rho : {0.3, 0.8, 1.3}) {
+    const std::vector<ClassLoad> classes = Scaled({{10, {0.02, 0}}, {10, {0.05, 0}}}, rho);
+    const Sharing sharing = SharedServer(classes, speedup).value();
+    const Responses responses = SimulateSharing(classes, Order::kAllTogether, 60000, 4, speed);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const double observed = QuantileOf(responses[i], 0.95).value;
+      const double predicted = SharedQuantile(sharing, classes, classes[i].service, 0.95);
+      EXPECT_NEAR(predicted / observed, 1, 0.15) << rho << " " << i;
+    }
+  }
+}
+
 TEST(SharedQuantile, IsAsCloseAsItsHeaderSays) {
   const double alone[] = {1};
   double worst = 0;
@@ -111,6 +129,8 @@ TEST(SharedQuantile, IsAsCloseAsItsHeaderSays) {
       const Responses responses =
           SimulateSharing(classes, Order::kAllTogether, 40000, 4, EqualShare);
       for (std::size_t i = 0; i < 2; ++i) {
+        const Estimate mean = MeanOf(responses[i]);
+        EXPECT_NEAR(mean.value, sharing.stretch * classes[i].service.mean_s, mean.half_width);
         const double observed = QuantileOf(responses[i], 0.95).value;
         const double predicted = SharedQuantile(sharing, classes, classes[i].service, 0.95);
         worst = std::max(worst, std::abs(predicted / observed - 1));

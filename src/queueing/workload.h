@@ -34,24 +34,26 @@ struct ResponsePart {
 //
 // Equations. Lambda is the sum of the rates out of any phase, p_j the chance that an arrival leaves
 // phase j whatever the phase was before, D(t) the matrix of rates of arrivals with service <= t.
-//   Q     = -Lambda I + Int dD(t) e^(Q t)     generator of the phase whenever V reaches a new
-//   minimum kappa Q = 0, kappa 1 = 1                  the phase while the server is idle K(x)  =
-//   Int_(t > x) dD(t) e^(Q (t - x))   how work builds up above a minimum v(x)  = (1 - rho) kappa
-//   K(x) + Int_0^x v(y) K(x - y) dy     density of V, P(V = 0) = (1-rho) kappa
+//   Q = -Lambda I + Int dD(t) e^(Q t)      generator of the phase whenever V is at a new minimum
+//   kappa Q = 0, kappa 1 = 1               the phase while the server is idle
+//   K(x) = Int_(t > x) dD(t) e^(Q (t - x))           how work builds up above a minimum
+//   P(V = 0) = (1 - rho) kappa, and the density of V
+//   v(x) = (1 - rho) kappa K(x) + Int_0^x v(y) K(x - y) dy
 // From the transform v*(s) (s I - Lambda I + D*(s)) = s (1 - rho) kappa, factored from the right;
 // with one phase, Q = 0 and K(x) = Lambda P(S > x): Pollaczek-Khinchine as a renewal equation.
 // The mean follows without the distribution: with m_i = E[V; phase i], h_i the mean service of an
 // arrival that finds phase i, s_j the mean of those that leave phase j:
 //   E[V] = ( Lambda E[S^2] / 2 + Sum_i h_i ((1-rho) kappa_i - p_i (1 - Lambda s_i)) ) / (1 - rho)
 // exact, and Pollaczek-Khinchine's where the phases do not matter.
-// Sources: Takine, Queueing Systems 49, 2005 (workload of MMAP/G/1); Neuts, Structured Stochastic
-// Matrices of M/G/1 Type, 1989; the factorisation and E[V] in this form are Duly's own.
+// Sources: Takine and Hasegawa, Stochastic Models 10(1), 1994 (workload of MAP/G/1 with services by
+// phase); Neuts, Structured Stochastic Matrices of M/G/1 Type, 1989; the factorisation and E[V] in
+// this form are Duly's own.
 //
 // Numerics. Services are put on a grid by weights that keep mean and second moment, K and v on the
 // same grid; the spacing follows from kWork. Values of service that are single (cv2 < 0.01) are
-// exact again when a response is asked for. P(V <= t) is within 1e-3 of the truth, quantiles of a
-// response from 0.5 to 0.999 within 0.5 %, up to rho = 0.95 and up to 4 phases; the time is at most
-// about 1 ms there.
+// exact again when a response is asked for. P(V <= t) is within 2e-3 of the truth, quantiles of a
+// response from 0.5 to 0.999 within 0.5 % or a hundredth of the longest service, up to rho = 0.95
+// and 4 phases; docs/benchmarks.md has the time.
 class Workload {
  public:
   // At most kMaxPhases phases, at least one arrival of positive rate; kResourceExhausted when
