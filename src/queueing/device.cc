@@ -132,18 +132,23 @@ Result<Predictions> Swapping(std::span<const ServedClass> classes,
   if (classes.size() <= static_cast<std::size_t>(Workload::kMaxPhases)) {
     PairedServices pairs = ToPairs(swapped);
     for (std::size_t i = 0; i < classes.size(); ++i) pairs.after_s[i] = classes[i].after_s;
-    DULY_ASSIGN_OR_RETURN(const PairedQueue queue, PairedQueue::Create(std::move(pairs)));
-    for (std::size_t i = 0; i < classes.size(); ++i) {
-      predictions.push_back({queue.MeanResponse(i), {}});
+    const Result<PairedQueue> queue = PairedQueue::Create(std::move(pairs));
+    if (!queue && queue.error().code() != StatusCode::kResourceExhausted) {
+      return Error(queue.error());
     }
-    DULY_ASSIGN_OR_RETURN(const bool exact,
-                          AddExactQuantiles(
-                              queue.workload(), probabilities,
-                              [&](std::size_t i) { return queue.Response(i); }, predictions));
-    if (exact) return predictions;
-    busy = queue.utilization();
-    wait_s = queue.workload().mean_s();
-  } else {
+    if (queue) {
+      for (std::size_t i = 0; i < classes.size(); ++i) {
+        predictions.push_back({queue->MeanResponse(i), {}});
+      }
+      const auto parts = [&](std::size_t i) { return queue->Response(i); };
+      DULY_ASSIGN_OR_RETURN(const bool exact, AddExactQuantiles(queue->workload(), probabilities,
+                                                                parts, predictions));
+      if (exact) return predictions;
+      busy = queue->utilization();
+      wait_s = queue->workload().mean_s();
+    }
+  }
+  if (predictions.empty()) {
     DULY_ASSIGN_OR_RETURN(const SwappedWait wait, WaitWithSwaps(swapped, SecondMomentForm::kExact));
     busy = wait.utilization;
     wait_s = wait.wait_s;

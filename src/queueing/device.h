@@ -48,10 +48,10 @@ struct Prediction {
 };
 
 // Ascending or not, 0 < probabilities <= 0.9999. kInvalidArgument names what is meaningless; an
-// unstable mix is an answer. Errors are those of the models. Two ranges end in a coarser model:
-// more than Workload::kMaxPhases swapping classes are M/G/1 with the exact second moment, and so
-// close to saturation that the grid would not end the wait is exponential, which it is in that
-// limit.
+// unstable mix is an answer. Errors are those of the models. Where the exact model ends a coarser
+// one answers: more than Workload::kMaxPhases swapping classes, or a service among more than 10000
+// arrivals, are M/G/1 with the exact second moment; so close to saturation that the grid would not
+// end, the wait is exponential, which it is in that limit.
 Result<Prediction> Predict(const Device& device, std::span<const ServedClass> classes,
                            std::span<const double> probabilities);
 

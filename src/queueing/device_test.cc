@@ -77,7 +77,7 @@ TEST(Predict, AnUnstableMixIsAnAnswer) {
 
 TEST(Predict, IsFiniteAndAscendingWhereverItIsStable) {
   for (const Mechanism mechanism : kAll) {
-    for (const double rho : {1e-9, 0.01, 0.5, 0.99, 0.999999}) {
+    for (const double rho : {1e-9, 0.9, 0.999999}) {
       for (const double cv2 : {0.0, 0.3, 9.0}) {
         std::vector<ServedClass> classes;
         for (const double service : {0.001, 0.02, 0.4}) {
@@ -107,6 +107,18 @@ TEST(Predict, ManySwappingClassesAreStillPredicted) {
   ASSERT_TRUE(prediction);
   EXPECT_EQ(prediction->classes.size(), 40U);
   EXPECT_GT(prediction->classes[0].quantiles_s[2], prediction->classes[0].mean_s);
+}
+
+TEST(Predict, AServiceAmongVeryManyArrivalsIsStillPredicted) {
+  const ServedClass classes[] = {
+      {.rate_per_s = 50000, .service = {1e-6, 0}, .swap_s = 1e-6},
+      {.rate_per_s = 0.01, .service = {10, 0}, .swap_s = 1e-6},
+  };
+  const Result<Prediction> prediction =
+      Predict({.mechanism = Mechanism::kSwapping}, classes, kQuantiles);
+  ASSERT_TRUE(prediction);
+  // Lambda E[S^2] / (2 (1 - rho)), all but nothing of it from the long one.
+  EXPECT_NEAR(prediction->classes[1].mean_s, 10 + 0.01 * 100 / (2 * 0.85), 1e-3);
 }
 
 TEST(Predict, SaysWhatIsMeaningless) {
