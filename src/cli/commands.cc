@@ -9,6 +9,7 @@
 #include "cli/profile.h"
 #include "cli/replay.h"
 #include "cli/serve.h"
+#include "cli/sim.h"
 
 namespace duly {
 
@@ -16,6 +17,7 @@ std::vector<Command> AllCommands() {
   return {
       {"serve", "Serve models over the Open Inference Protocol", AddServeCommand},
       {"load", "Send an open-loop mix of requests to a server and report", AddLoadCommand},
+      {"sim", "Run a scenario in virtual time and report", AddSimCommand, Environment::kIgnored},
       {"profile", "Measure every variant and batch size on this machine", AddProfileCommand},
       {"models", "List models, and verify their accuracy", AddModelsCommand},
       {"log", "Read event logs", AddLogCommand, Environment::kIgnored},

@@ -24,10 +24,10 @@
 #include "cli/flags.h"
 #include "cli/http_fetch.h"
 #include "cli/json_output.h"
-#include "cli/load_bound.h"
 #include "cli/load_client.h"
 #include "cli/load_report.h"
 #include "cli/load_target.h"
+#include "cli/run_flags.h"
 #include "cli/stop_signals.h"
 #include "workload/mix.h"
 #include "workload/schedule.h"
@@ -59,9 +59,7 @@ struct Flags {
   std::uint32_t max_connections = 1024;
   bool anonymous = false;
   bool plain = false;
-  std::vector<std::string> labels;
-  std::vector<std::string> bounds;
-  std::string json_file;
+  RunFlags run;
   std::string csv_file;
 };
 
@@ -72,7 +70,7 @@ struct Plan {
   LoadRunFacts facts;
   Dialect dialect = Dialect::kDuly;
   std::vector<workload::ApplicationLoad> applications;
-  std::vector<LoadBound> bounds;
+  std::vector<RunBound> bounds;
 };
 
 // The one application that flags describe.
@@ -140,32 +138,10 @@ Plan MakePlan(const Flags& flags, Faults& faults) {
     plan.dialect = Dialect::kAnonymous;
   }
 
-  for (const std::string& label : flags.labels) {
-    const std::size_t equal = label.find('=');
-    if (equal == 0 || equal == std::string::npos) {
-      faults.Add({"--label", 0, 0, fmt::format("'{}' is no label", label), "KEY=VALUE"});
-    } else {
-      plan.facts.labels.emplace_back(label.substr(0, equal), label.substr(equal + 1));
-    }
-  }
-  for (const std::string& text : flags.bounds) {
-    Result<LoadBound> bound = ParseLoadBound(text);
-    if (!bound) {
-      faults.Add({"--require", 0, 0, bound.error().message(), ""});
-      continue;
-    }
-    const bool known = bound->application.empty() ||
-                       std::any_of(plan.applications.begin(), plan.applications.end(),
-                                   [&bound](const workload::ApplicationLoad& load) {
-                                     return load.spec.name == bound->application;
-                                   });
-    if (!known && faults.empty()) {
-      faults.Add({"--require", 0, 0,
-                  fmt::format("there is no application '{}'", bound->application),
-                  "one of the mix"});
-    }
-    plan.bounds.push_back(std::move(*bound));
-  }
+  ReadLabels(flags.run, plan.facts, faults);
+  std::vector<std::string> names;
+  for (const workload::ApplicationLoad& load : plan.applications) names.push_back(load.spec.name);
+  plan.bounds = ReadBounds(flags.run, names, faults);
   constexpr Duration kLongest = std::chrono::hours(24 * 365);
   if (plan.duration > kLongest || plan.facts.warmup > kLongest || flags.grace > kLongest) {
     faults.Add({"", 0, 0, "the run is too long", "at most a year"});
@@ -221,12 +197,12 @@ void Watch(LoadClient& client, const StopSignals& signals, Duration end) {
 bool WriteResults(const Flags& flags, const LoadReport& report,
                   const std::vector<workload::Arrival>& schedule, const LoadRun& run) {
   // A document on stdout stands alone there.
-  const bool alone = flags.json_file == "-" || flags.csv_file == "-";
-  const bool colour = !alone && ::isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
-  (alone ? std::cerr : std::cout) << ToTable(report, colour ? Colour::kAnsi : Colour::kNone)
+  const bool alone = flags.run.json_file == "-" || flags.csv_file == "-";
+  (alone ? std::cerr : std::cout) << ToTable(report, alone ? Colour::kNone : ColourOfStdout())
                                   << std::flush;
   Status json;
-  if (!flags.json_file.empty()) json = WriteJson(flags.json_file, ToJson(report), std::cout);
+  if (!flags.run.json_file.empty())
+    json = WriteJson(flags.run.json_file, ToJson(report), std::cout);
   if (!json.ok()) fmt::print(stderr, "{}\n", json.message());
   std::ofstream file;
   if (!flags.csv_file.empty() && flags.csv_file != "-") {
@@ -269,12 +245,7 @@ int RunLoad(const Flags& flags) {
   const LoadReport report = MakeLoadReport(plan.facts, plan.applications, *schedule, run);
 
   int exit = WriteResults(flags, report, *schedule, run) ? kExitDone : kExitFailed;
-  for (const LoadBound& bound : plan.bounds) {
-    if (const std::optional<std::string> violation = Violation(bound, report)) {
-      fmt::print(stderr, "bound {} does not hold: {}\n", bound.text, *violation);
-      exit = kExitFailed;
-    }
-  }
+  if (CheckBounds(plan.bounds, report) != kExitDone) exit = kExitFailed;
   const ApplicationReport& total = report.total;
   if (total.sent > 0 && total.count(Outcome::kFailed) + total.unanswered == total.sent) {
     fmt::print(stderr, "no request was served\n");
@@ -329,15 +300,7 @@ std::function<int()> AddLoadCommand(CLI::App& parser) {
       ->check(CLI::Range(1U, 1U << 20, ""));
   parser.add_flag("--anonymous", flags->anonymous, "Do not tell the server application names");
   parser.add_flag("--plain", flags->plain, "Standard parameters only, for other servers");
-  parser.add_option("--label", flags->labels, "KEY=VALUE for the report; repeatable")
-      ->type_name("TEXT")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  parser.add_option("--require", flags->bounds, "Exit 1 unless it holds, such as 'on_time>=99%'")
-      ->type_name("BOUND")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  parser.add_option("--json", flags->json_file, "Write the report (- = stdout)")->type_name("FILE");
+  AddRunFlags(parser, flags->run);
   parser.add_option("--csv", flags->csv_file, "Write a line per request (- = stdout)")
       ->type_name("FILE");
   parser.footer(

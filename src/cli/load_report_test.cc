@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "cli/load_bound.h"
+#include "cli/run_bound.h"
 
 namespace duly {
 namespace {
@@ -241,7 +241,7 @@ TEST_F(ReportTest, TheCsvHasALinePerRequest) {
 class BoundTest : public ReportTest {
  protected:
   bool Holds(const std::string& text) {
-    const Result<LoadBound> bound = ParseLoadBound(text);
+    const Result<RunBound> bound = ParseRunBound(text);
     EXPECT_TRUE(bound) << text;
     return bound && !Violation(*bound, Make());
   }
@@ -265,14 +265,14 @@ TEST_F(BoundTest, ComparesCountsSharesAndFigures) {
 
 TEST_F(BoundTest, SaysWhatTheFigureIs) {
   AddAll();
-  EXPECT_EQ(Violation(*ParseLoadBound("on_time>=99%"), Make()), "it is 25%");
-  EXPECT_EQ(Violation(*ParseLoadBound("p99_ms<50"), Make()), "it is 80");
+  EXPECT_EQ(Violation(*ParseRunBound("on_time>=99%"), Make()), "it is 25%");
+  EXPECT_EQ(Violation(*ParseRunBound("p99_ms<50"), Make()), "it is 80");
 }
 
-TEST(ParseLoadBound, RefusesWhatIsNoBound) {
+TEST(ParseRunBound, RefusesWhatIsNoBound) {
   for (const char* text : {"", "on_time", "on_time>=", "on_time>=x", "on_time>=9x", ">=9",
                            "ontime>=9", "p99_ms<5%", "p99_ms<5ms", "on_time=>9", "a.b>=inf"}) {
-    EXPECT_FALSE(ParseLoadBound(text)) << text;
+    EXPECT_FALSE(ParseRunBound(text)) << text;
   }
 }
 

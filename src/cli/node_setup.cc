@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "backend/registry.h"
+#include "cli/policy_flag.h"
 #include "platform/cpu_budget.h"
 #include "platform/thread_budget.h"
 #include "policy/registry.h"
@@ -19,20 +20,10 @@ namespace {
 // The flag's options replace the file's; without options the file's hold for the policy that it
 // names.
 void TakePolicyFlag(std::string_view flag, NodeSetup& setup) {
-  const std::size_t colon = flag.find(':');
-  const std::string_view name = flag.substr(0, colon);
-  if (name != setup.policy_name || colon != std::string_view::npos) setup.policy_options.clear();
-  setup.policy_name = name;
-  std::string_view rest = colon == std::string_view::npos ? "" : flag.substr(colon + 1);
-  while (!rest.empty()) {
-    const std::string_view option = rest.substr(0, rest.find(','));
-    rest.remove_prefix(std::min(rest.size(), option.size() + 1));
-    const std::size_t equals = option.find('=');
-    // An option without a value has an empty one, which the policy refuses by name.
-    setup.policy_options.emplace(option.substr(0, equals), equals == std::string_view::npos
-                                                               ? std::string_view()
-                                                               : option.substr(equals + 1));
-  }
+  PolicyChoice choice = ParsePolicyFlag(flag);
+  if (choice.name == setup.policy_name && choice.options.empty()) return;
+  setup.policy_name = std::move(choice.name);
+  setup.policy_options = std::move(choice.options);
 }
 
 }  // namespace

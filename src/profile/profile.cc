@@ -66,13 +66,6 @@ void ReadVariant(const YamlValue& value, Profile& profile) {
   profile.variants.push_back(std::move(variant));
 }
 
-void ReadRoot(YamlMap& root, Profile& profile) {
-  profile.machine = root["machine"].AsText().value_or("");
-  profile.runtime = root["runtime"].AsText().value_or("");
-  const std::vector<YamlValue> variants = root.Required("variants").AsList();
-  for (const YamlValue& variant : variants) ReadVariant(variant, profile);
-}
-
 Result<Profile> Checked(Profile profile, Faults faults, Faults& all_faults) {
   Status status = faults.ToStatus();
   all_faults.Append(std::move(faults));
@@ -100,17 +93,24 @@ const VariantProfile* Profile::Find(std::string_view model, std::string_view var
   return of_any_device;
 }
 
+void ReadProfile(YamlMap& root, Profile& profile) {
+  profile.machine = root["machine"].AsText().value_or("");
+  profile.runtime = root["runtime"].AsText().value_or("");
+  const std::vector<YamlValue> variants = root.Required("variants").AsList();
+  for (const YamlValue& variant : variants) ReadVariant(variant, profile);
+}
+
 Result<Profile> ParseProfile(const std::string& text, const std::string& file, Faults& all_faults) {
   Profile profile;
   Faults faults;
-  ReadYaml(text, file, faults, [&](YamlMap& root) { ReadRoot(root, profile); });
+  ReadYaml(text, file, faults, [&](YamlMap& root) { ReadProfile(root, profile); });
   return Checked(std::move(profile), std::move(faults), all_faults);
 }
 
 Result<Profile> LoadProfile(const std::string& file, Faults& all_faults) {
   Profile profile;
   Faults faults;
-  LoadYaml(file, faults, [&](YamlMap& root) { ReadRoot(root, profile); });
+  LoadYaml(file, faults, [&](YamlMap& root) { ReadProfile(root, profile); });
   return Checked(std::move(profile), std::move(faults), all_faults);
 }
 

@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "base/yaml_reader.h"
 
 namespace duly {
 
@@ -86,6 +87,8 @@ struct Profile {
 // Each (model, variant, device) once; rows ascend. Every fault is added with its place, and then
 // the result is kInvalidArgument.
 Result<Profile> ParseProfile(const std::string& text, const std::string& file, Faults& faults);
+// The same inside of another file.
+void ReadProfile(YamlMap& root, Profile& profile);
 Result<Profile> LoadProfile(const std::string& file, Faults& faults);
 // Reads back as the same profile, to the nanosecond and byte.
 std::string ToYaml(const Profile& profile);

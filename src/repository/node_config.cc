@@ -121,49 +121,13 @@ void ReadApplication(const YamlValue& value, NodeConfig& config) {
   places.model = model.place();
   application.slo = map["slo"].AsPositiveDuration();
   application.timeout = map["timeout"].AsPositiveDuration();
-  application.weight = map["weight"].AsPositiveNumber().value_or(1);
-  std::initializer_list<std::pair<std::string_view, OnMiss>> on_miss{
-      {ToString(OnMiss::kRefuse), OnMiss::kRefuse},
-      {ToString(OnMiss::kServeLate), OnMiss::kServeLate},
-      {ToString(OnMiss::kDegrade), OnMiss::kDegrade}};
-  application.on_miss = map["on_miss"].AsChoice(on_miss).value_or(OnMiss::kRefuse);
+  ReadServing(map, application);
   const YamlValue min_accuracy = map["min_accuracy"];
   application.min_accuracy_pct = min_accuracy.AsNumber(0, 100);
   places.min_accuracy = min_accuracy.place();
   application.rate_per_s = map["rate"].AsRate().value_or(0);
   config.applications.push_back(std::move(application));
   config.application_places.push_back(std::move(places));
-}
-
-void ReadPlacement(const YamlValue& value, const std::string& model, NodeConfig& config) {
-  ModelPlacement placement{.model = model, .devices = {}, .place = value.key_place()};
-  const std::vector<std::string_view> known = NamesOf(config.devices, &DeviceSpec::name);
-  const std::vector<YamlValue> items = value.AsNonEmptyList();
-  for (const YamlValue& item : items) {
-    const std::optional<std::string> device = item.AsText();
-    if (!device) continue;
-    if (std::find(known.begin(), known.end(), *device) == known.end()) {
-      item.Fail(fmt::format("there is no device '{}'", *device),
-                fmt::format("one of: {}", fmt::join(known, ", ")));
-    } else if (std::find(placement.devices.begin(), placement.devices.end(), *device) !=
-               placement.devices.end()) {
-      item.Fail(fmt::format("device '{}' is given again", *device), "each device once");
-    }
-    placement.devices.push_back(*device);
-  }
-  config.placement.push_back(std::move(placement));
-}
-
-void ReadPolicy(const YamlValue& value, PolicyConfig& policy) {
-  if (!value.present()) return;
-  YamlMap map = value.AsMap();
-  const YamlValue name = map.Required("name");
-  policy.name = name.AsText().value_or("");
-  policy.place = name.place();
-  for (const auto& [key, option] : map.Rest()) {
-    const std::optional<std::string> text = option.AsText();
-    if (text) policy.options.push_back({key, *text, option.key_place(), option.place()});
-  }
 }
 
 void ReadRoot(YamlMap& root, NodeConfig& config) {
@@ -178,8 +142,9 @@ void ReadRoot(YamlMap& root, NodeConfig& config) {
   }
   const std::vector<YamlValue> applications = root["applications"].AsList();
   for (const YamlValue& item : applications) ReadApplication(item, config);
-  YamlMap placement = root["placement"].AsMap();
-  for (const auto& [model, value] : placement.Rest()) ReadPlacement(value, model, config);
+  std::vector<std::string> names;
+  for (const DeviceSpec& device : config.devices) names.push_back(device.name);
+  ReadPlacement(root["placement"], names, config.placement);
   ReadPolicy(root["policy"], config.policy);
   YamlMap limits = root["limits"].AsMap();
   config.limits.queue_requests =
@@ -195,6 +160,49 @@ std::string UnknownModel(const std::string& name, const std::vector<std::string_
 }
 
 }  // namespace
+
+void ReadPolicy(const YamlValue& value, PolicyConfig& policy) {
+  if (!value.present()) return;
+  YamlMap map = value.AsMap();
+  const YamlValue name = map.Required("name");
+  policy.name = name.AsText().value_or("");
+  policy.place = name.place();
+  for (const auto& [key, option] : map.Rest()) {
+    const std::optional<std::string> text = option.AsText();
+    if (text) policy.options.push_back({key, *text, option.key_place(), option.place()});
+  }
+}
+
+void ReadPlacement(const YamlValue& value, std::span<const std::string> devices,
+                   std::vector<ModelPlacement>& placement) {
+  YamlMap map = value.AsMap();
+  for (const auto& [model, names] : map.Rest()) {
+    ModelPlacement& entry = placement.emplace_back();
+    entry.model = model;
+    entry.place = names.key_place();
+    const std::vector<YamlValue> items = names.AsNonEmptyList();
+    for (const YamlValue& item : items) {
+      const std::optional<std::string> device = item.AsText();
+      if (!device) continue;
+      if (std::ranges::find(devices, *device) == devices.end()) {
+        item.Fail(fmt::format("there is no device '{}'", *device),
+                  fmt::format("one of: {}", fmt::join(devices, ", ")));
+      } else if (std::ranges::find(entry.devices, *device) != entry.devices.end()) {
+        item.Fail(fmt::format("device '{}' is given again", *device), "each device once");
+      }
+      entry.devices.push_back(*device);
+    }
+  }
+}
+
+void ReadServing(YamlMap& application, ApplicationSpec& spec) {
+  spec.weight = application["weight"].AsPositiveNumber().value_or(1);
+  spec.on_miss = application["on_miss"]
+                     .AsChoice<OnMiss>({{ToString(OnMiss::kRefuse), OnMiss::kRefuse},
+                                        {ToString(OnMiss::kServeLate), OnMiss::kServeLate},
+                                        {ToString(OnMiss::kDegrade), OnMiss::kDegrade}})
+                     .value_or(OnMiss::kRefuse);
+}
 
 DeviceSpec DefaultDevice() {
   DeviceSpec device;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/fault.h"
+#include "base/yaml_reader.h"
 #include "model/model_spec.h"
 
 namespace duly {
@@ -68,6 +69,12 @@ struct NodeConfig {
   PolicyConfig policy;
   NodeLimits limits;
 };
+
+// Parts of it that other files have, too. An absent value changes nothing.
+void ReadPolicy(const YamlValue& value, PolicyConfig& policy);
+void ReadPlacement(const YamlValue& value, std::span<const std::string> devices,
+                   std::vector<ModelPlacement>& placement);
+void ReadServing(YamlMap& application, ApplicationSpec& spec);
 
 // Everything that the file alone shows wrong is added to `faults`.
 NodeConfig ParseNodeConfig(const std::string& text, const std::string& file, Faults& faults);

@@ -46,11 +46,25 @@ Recorder::~Recorder() {
 }
 
 std::uint8_t* Recorder::Begin(std::size_t bytes) {
-  std::uint8_t* const begin = ring_.Reserve(bytes);
+  std::uint8_t* begin = ring_.Reserve(bytes);
+  if (begin == nullptr && options_.when_full == RecorderOptions::WhenFull::kWait) [[unlikely]]
+    begin = WaitForRoom(bytes);
   if (begin == nullptr) [[unlikely]] {
     ++missing_;
     lost_.fetch_add(1, std::memory_order_relaxed);
   }
+  return begin;
+}
+
+std::uint8_t* Recorder::WaitForRoom(std::size_t bytes) {
+  // Beyond half a ring there may be no room even in an empty one.
+  if (bytes > ring_.capacity() / 2) return nullptr;
+  std::uint8_t* begin = nullptr;
+  std::unique_lock lock(mutex_);
+  hurry_ = true;
+  stopped_.notify_one();
+  while ((begin = ring_.Reserve(bytes)) == nullptr) released_.wait(lock);
+  hurry_ = false;
   return begin;
 }
 
@@ -91,11 +105,15 @@ void Recorder::Write(const std::stop_token& stop) {
       WriteBlock(records);
       ring_.Release(records.size());
       polls = 0;
+      if (options_.when_full == RecorderOptions::WhenFull::kWait) {
+        const MutexLock lock(mutex_);
+        released_.notify_one();
+      }
     }
     if (stopping) return;
     std::unique_lock lock(mutex_);
     // lint: allow(clock) the writer of this folder is its only thread, and it reads no time
-    stopped_.wait_for(lock, stop, kPoll, [] { return false; });
+    stopped_.wait_for(lock, stop, kPoll, [this] { return hurry_; });
   }
 }
 

@@ -28,6 +28,8 @@ struct RecorderOptions {
   std::size_t block_bytes = std::size_t{64} << 10;
   // ... or when the writer, which looks every 10 ms, has seen so often that there are fewer.
   std::uint32_t polls_per_block = 25;
+  // What OnEvent() does when the ring is full. A live node must not wait; virtual time can.
+  enum class WhenFull : std::uint8_t { kLose, kWait } when_full = WhenFull::kLose;
 };
 
 // Writes the event log of a running engine.
@@ -63,6 +65,8 @@ class Recorder final : public EventObserver {
   Recorder(std::unique_ptr<LogSink> sink, const RecorderOptions& options);
   // Room for an event and for the gap before it; nullptr: the event is lost.
   std::uint8_t* Begin(std::size_t bytes);
+  // After the writer has made some; nullptr: there will never be enough.
+  std::uint8_t* WaitForRoom(std::size_t bytes);
   void OnLoad(TimePoint now, const GenerationLoad& load, const Effects& effects);
   void Write(const std::stop_token& stop);
   void WriteBlock(std::span<const std::uint8_t> records);
@@ -81,7 +85,9 @@ class Recorder final : public EventObserver {
   bool closed_ = false;
 
   Mutex mutex_;
-  std::condition_variable_any stopped_;
+  std::condition_variable_any stopped_;   // or asked to hurry
+  std::condition_variable_any released_;  // bytes of the ring
+  bool hurry_ = false;                    // under mutex_: OnEvent() waits
   std::jthread writer_;
 };
 

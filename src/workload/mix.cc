@@ -59,7 +59,9 @@ std::optional<double> ReadArrivals(const YamlValue& value, ApplicationLoad& load
   return map["speed"].AsPositiveNumber();
 }
 
-ApplicationLoad ReadApplication(YamlMap map, Faults& faults) {
+}  // namespace
+
+ApplicationLoad ReadApplicationLoad(YamlMap& map, Faults& faults) {
   ApplicationLoad load;
   ApplicationSpec& spec = load.spec;
   spec.name = map.Required("name").AsText().value_or("");
@@ -84,8 +86,6 @@ ApplicationLoad ReadApplication(YamlMap map, Faults& faults) {
   return load;
 }
 
-}  // namespace
-
 Mix ReadMix(const std::string& file, Faults& faults) {
   Mix mix;
   Faults inner;  // of the files that the mix names
@@ -100,7 +100,8 @@ Mix ReadMix(const std::string& file, Faults& faults) {
     mix.load_factor = root["load_factor"].AsPositiveNumber();
     std::set<std::string> names;
     for (const YamlValue& item : root.Required("applications").AsList()) {
-      ApplicationLoad load = ReadApplication(item.AsMap(), inner);
+      YamlMap map = item.AsMap();
+      ApplicationLoad load = ReadApplicationLoad(map, inner);
       if (!load.spec.name.empty() && !names.insert(load.spec.name).second) {
         item.Fail(fmt::format("application '{}' is given again", load.spec.name), "unique names");
       }

@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "base/time.h"
+#include "base/yaml_reader.h"
 #include "model/model_spec.h"
 #include "workload/arrivals.h"
 
@@ -56,6 +57,10 @@ struct Mix {
 //
 // Paths are relative to the file. Adds every fault that it finds.
 Mix ReadMix(const std::string& file, Faults& faults);
+
+// One entry of `applications`, from a map of which the caller may read more keys. Faults of files
+// that it names go to `faults`.
+ApplicationLoad ReadApplicationLoad(YamlMap& map, Faults& faults);
 
 // "poisson", "constant", "onoff" (with its default periods) or a path that ends in .csv, relative
 // to place.file. Adds a fault at `place` and returns nothing for anything else.

@@ -23,6 +23,7 @@ MAY_INCLUDE = {
     "model": "base",
     "queueing": "base",
     "profile": "base model",
+    "device_model": "base",
     "repository": "base model profile",
     "workload": "base model",
     "platform": "base model",
@@ -34,15 +35,16 @@ MAY_INCLUDE = {
     "telemetry": "base model profile policy/interface engine",
     "backend/interface": "base model",
     "backend/common": "base model profile backend/interface",
-    "backend/*": "base model profile backend/interface backend/common",
+    "backend/*": "base model profile device_model backend/interface backend/common",
     "backend/registry": "base model profile backend/interface backend/common backend/*",
+    "sim": "base model profile device_model repository workload policy/interface engine telemetry",
     "runtime": "base model profile platform policy/interface engine telemetry backend/interface",
     "server": "base model profile repository engine runtime telemetry backend/interface",
     "cli": "everything",
 }
 
 # Rings 1 and 2 are pure: no threads, no locks, no files, no sockets.
-PURE = ("model", "queueing", "policy", "engine")
+PURE = ("model", "queueing", "device_model", "policy", "engine", "sim")
 IMPURE_HEADERS = re.compile(
     r"(thread|mutex|shared_mutex|condition_variable|future|semaphore|stop_token|iostream|fstream"
     r"|pthread\.h|sys/socket\.h|sys/un\.h|sys/epoll\.h|poll\.h|netdb\.h|netinet/.*|arpa/inet\.h"

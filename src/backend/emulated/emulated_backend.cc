@@ -27,7 +27,7 @@ class EmulatedVariant final : public LoadedVariant {
 
   Status Run(std::span<RunItem> items, RunTimes& times) override {
     const Duration start = MonotonicNow();
-    const RunSequence::Run run = sequence_->Next();
+    const ServiceNoise::Run run = sequence_->Next();
     if (run.fails) {
       ClearOutputs(items);
     } else if (Status status = answering_->Run(items, times); !status.ok()) {

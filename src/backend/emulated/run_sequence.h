@@ -1,34 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-
 #include "base/mutex.h"
-#include "base/random.h"
+#include "device_model/service_noise.h"
 #include "model/model_spec.h"
 
 namespace duly {
 
-// What chance and the configured faults make of the runs of one emulated device, in the order of
-// their starts. The same seed and device name give the same sequence.
-// Threading: from any thread.
+// The noise and the faults of one emulated device, for runs on several threads.
 class RunSequence {
  public:
-  explicit RunSequence(const DeviceSpec& device);
+  explicit RunSequence(const DeviceSpec& device)
+      : noise_(device.noise_cv > 0 ? NoiseSpec{NoiseSpec::Kind::kLognormal, device.noise_cv}
+                                   : NoiseSpec(),
+               device.fail_every, device.seed, device.name) {}
 
-  struct Run {
-    std::uint64_t number = 0;  // from 1
-    double factor = 1;         // of the mean service time; lognormal with mean 1 and noise_cv
-    bool fails = false;        // fail_every divides the number
-  };
-  Run Next();
+  ServiceNoise::Run Next() {
+    const MutexLock lock(mutex_);
+    return noise_.Next();
+  }
 
  private:
-  const double noise_cv_;
-  const std::uint32_t fail_every_;
   Mutex mutex_;
-  std::uint64_t runs_ DULY_GUARDED_BY(mutex_) = 0;
-  RandomStream noise_ DULY_GUARDED_BY(mutex_);
+  ServiceNoise noise_ DULY_GUARDED_BY(mutex_);
 };
 
 }  // namespace duly

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/load_bound.h"
+#include "cli/run_bound.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -14,7 +14,7 @@
 namespace duly {
 namespace {
 
-using Relation = LoadBound::Relation;
+using Relation = RunBound::Relation;
 using Figure = std::optional<double>;
 
 std::size_t Count(const ApplicationReport& report, Outcome outcome) {
@@ -101,11 +101,11 @@ bool Holds(Relation relation, double figure, double value) {
 
 }  // namespace
 
-Result<LoadBound> ParseLoadBound(std::string_view text) {
+Result<RunBound> ParseRunBound(std::string_view text) {
   const auto bad = [text](std::string_view expected) {
     return Error(StatusCode::kInvalidArgument, "bound '{}': expected {}", text, expected);
   };
-  LoadBound bound;
+  RunBound bound;
   bound.text = text;
   const std::size_t at = text.find_first_of("<>=");
   if (at == std::string_view::npos) return bad("a relation, as in on_time>=99%");
@@ -143,7 +143,7 @@ Result<LoadBound> ParseLoadBound(std::string_view text) {
   return bound;
 }
 
-std::optional<std::string> Violation(const LoadBound& bound, const LoadReport& report) {
+std::optional<std::string> Violation(const RunBound& bound, const RunReport& report) {
   const ApplicationReport* about = bound.application.empty() ? &report.total : nullptr;
   for (const ApplicationReport& application : report.applications) {
     if (about == nullptr && application.name == bound.application) about = &application;

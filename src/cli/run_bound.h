@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "cli/load_report.h"
+#include "cli/run_report.h"
 
 namespace duly {
 
@@ -15,7 +15,7 @@ namespace duly {
 // Keys are those of the JSON document: the counts (with %: of sent; correct: of checked), the
 // rates, accuracy_pct, on_time_device_s, and mean_ms, p50_ms ... max_ms of the latency. Before it,
 // and a dot, the name of an application; otherwise the total is meant.
-struct LoadBound {
+struct RunBound {
   enum class Relation : std::uint8_t { kLess, kAtMost, kEqual, kAtLeast, kMore };
   std::string text;
   std::string application;  // empty: the total
@@ -26,10 +26,10 @@ struct LoadBound {
 };
 
 // kInvalidArgument, saying what was expected.
-Result<LoadBound> ParseLoadBound(std::string_view text);
+Result<RunBound> ParseRunBound(std::string_view text);
 
 // Nothing when the bound holds; otherwise what the figure is, for a person. A figure that does not
 // exist holds no bound.
-std::optional<std::string> Violation(const LoadBound& bound, const LoadReport& report);
+std::optional<std::string> Violation(const RunBound& bound, const RunReport& report);
 
 }  // namespace duly

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/sim.h"
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/build.h"
+#include "cli/cli.h"
+#include "cli/flags.h"
+#include "cli/json_output.h"
+#include "cli/policy_flag.h"
+#include "cli/run_flags.h"
+#include "cli/sim_report.h"
+#include "cli/stop_signals.h"
+#include "policy/registry.h"
+#include "telemetry/recorder.h"
+
+namespace duly {
+namespace {
+
+struct Flags {
+  std::string file;
+  std::optional<std::string> policy;
+  std::optional<std::uint64_t> seed;
+  std::optional<Duration> duration;
+  std::optional<Duration> warmup;
+  std::optional<double> load_factor;
+  std::string record_file;
+  RunFlags run;
+};
+
+void Apply(const Flags& flags, sim::Scenario& scenario) {
+  if (flags.seed) scenario.seed = *flags.seed;
+  if (flags.duration) scenario.duration = *flags.duration;
+  if (flags.warmup) scenario.warmup = *flags.warmup;
+  if (flags.load_factor) scenario.load_factor = *flags.load_factor;
+  if (!flags.policy) return;
+  const PolicyChoice choice = ParsePolicyFlag(*flags.policy);
+  for (sim::ScenarioNode& node : scenario.nodes) {
+    node.policy = {choice.name, {"--policy", 0, 0}, {}};
+    for (const auto& [key, value] : choice.options) {
+      node.policy.options.push_back({key, value, {}, {}});
+    }
+  }
+}
+
+Result<std::unique_ptr<Recorder>> StartRecorder(const Flags& flags, const sim::Scenario& scenario,
+                                                sim::ScenarioRun& run) {
+  EventLogHeader header;
+  header.config = run.config(0);
+  header.policy = scenario.nodes[0].policy.name;
+  for (const PolicyOption& option : scenario.nodes[0].policy.options) {
+    header.policy_options.emplace(option.key, option.value);
+  }
+  header.started = "virtual time 0";
+  header.host = scenario.nodes[0].name;
+  header.seed = scenario.seed;
+  header.build = BuildId();
+  RecorderOptions options;
+  options.when_full = RecorderOptions::WhenFull::kWait;
+  return Recorder::Start(flags.record_file, header, options);
+}
+
+bool IsStopped(const StopSignals& signals) {
+  pollfd fd{signals.fd(), POLLIN, 0};
+  if (::poll(&fd, 1, 0) <= 0) return false;
+  // Else it would end the process once nobody listens for it.
+  signals.Take();
+  return true;
+}
+
+// False: it was stopped before its end.
+bool RunToEnd(const sim::Scenario& scenario, sim::ScenarioRun& run) {
+  using Clock = std::chrono::steady_clock;
+  const StopSignals signals;
+  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  const Clock::duration tick =
+      terminal ? Clock::duration(std::chrono::milliseconds(500)) : std::chrono::seconds(10);
+  auto next = Clock::now() + tick;
+  bool shown = false;
+  const Duration end = scenario.warmup + scenario.duration;
+  // Short enough that progress is seen, whatever a simulated second costs.
+  const Duration step = std::max(Duration(1'000'000), end / 10000);
+  Duration until = step;
+  while (run.Advance(until)) {
+    until += step;
+    if (IsStopped(signals)) return false;
+    if (Clock::now() < next) continue;
+    next += tick;
+    shown = true;
+    fmt::print(stderr, "{}simulated {:.1f} of {:.1f} s, {} events{}", terminal ? "\r\033[K" : "",
+               ToSeconds(until), ToSeconds(end), run.events(), terminal ? "" : "\n");
+  }
+  if (terminal && shown) fmt::print(stderr, "\r\033[K");
+  return true;
+}
+
+int Fail(const Status& status) {
+  fmt::print(stderr, "{}\n", status.message());
+  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
+}
+
+int RunSim(const Flags& flags) {
+  Faults faults;
+  sim::Scenario scenario = sim::ReadScenario(flags.file, faults);
+  if (!faults.empty()) return Fail(faults.ToStatus());
+  Apply(flags, scenario);
+  RunFacts facts;
+  ReadLabels(flags.run, facts, faults);
+  std::vector<std::string> names;
+  for (const auto& application : scenario.applications) names.push_back(application.load.spec.name);
+  const std::vector<RunBound> bounds = ReadBounds(flags.run, names, faults);
+  if (!flags.record_file.empty() && scenario.nodes.size() != 1) {
+    faults.Add({"--record", 0, 0, fmt::format("the scenario has {} nodes", scenario.nodes.size()),
+                "a scenario with one node, because a log is that of one engine"});
+  }
+  const auto run = sim::ScenarioRun::Create(
+      scenario,
+      [](const std::string& name, const PolicyOptions& options) {
+        return MakeDispatchPolicy(name, options);
+      },
+      faults);
+  if (!faults.empty()) return Fail(faults.ToStatus());
+
+  std::unique_ptr<Recorder> recorder;
+  if (!flags.record_file.empty()) {
+    Result<std::unique_ptr<Recorder>> started = StartRecorder(flags, scenario, *run);
+    if (!started) return Fail(started.error());
+    recorder = *std::move(started);
+    run->Observe(0, *recorder);
+  }
+  const bool whole = RunToEnd(scenario, *run);
+  if (recorder != nullptr) {
+    if (const Status closed = recorder->Close(); !closed.ok()) return Fail(closed);
+  }
+
+  SimReport report = MakeSimReport(scenario, *run);
+  report.facts.labels = std::move(facts.labels);
+  report.interrupted = !whole;
+  if (flags.run.json_file != "-") std::cout << ToTable(report, ColourOfStdout()) << std::flush;
+  if (!flags.run.json_file.empty()) {
+    const Status written = WriteJson(flags.run.json_file, ToJson(report), std::cout);
+    if (!written.ok()) return Fail(written);
+  }
+  return CheckBounds(bounds, report);
+}
+
+}  // namespace
+
+std::function<int()> AddSimCommand(CLI::App& parser) {
+  auto flags = std::make_shared<Flags>();
+  parser.add_option("scenario", flags->file, "What there is and who sends (docs/sim.md)")
+      ->type_name("FILE")
+      ->required()
+      ->check(CLI::ExistingFile);
+  parser.add_option("--policy", flags->policy, "For every node: NAME or NAME:key=value,...")
+      ->type_name("NAME");
+  AddDuration(parser, "--duration", flags->duration, "Measured time");
+  AddDuration(parser, "--warmup", flags->warmup, "Time before it, not measured");
+  parser.add_option("--load-factor", flags->load_factor, "Multiplies every rate")
+      ->type_name("F")
+      ->check(CLI::PositiveNumber);
+  parser.add_option("--seed", flags->seed, "Of all that is left to chance")->type_name("N");
+  parser.add_option("--record", flags->record_file, "Write an event log, as serve does")
+      ->type_name("FILE");
+  AddRunFlags(parser, flags->run);
+  parser.footer(
+      "What is not given is as the scenario says.\n"
+      "Example:\n  duly sim scenarios/quickstart.yaml --load-factor 2 --policy size-or-timeout");
+  return [flags] { return RunSim(*flags); };
+}
+
+}  // namespace duly

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fault.h"
+#include "base/result.h"
+#include "engine/event_observer.h"
+#include "policy/interface/dispatch_policy.h"
+#include "sim/scenario.h"
+#include "sim/simulator.h"
+#include "sim/tally.h"
+
+namespace duly::sim {
+
+// Makes the policy of a node by its name and options.
+using PolicyFactory = std::function<Result<std::unique_ptr<DispatchPolicy>>(
+    const std::string& name, const std::map<std::string, std::string>& options)>;
+
+// What a device did during the measured time.
+struct DeviceUse {
+  std::string node;
+  std::string name;
+  double utilization = 0;  // of the most work that it can do
+  std::uint64_t batches = 0;
+  std::uint64_t rows = 0;
+  std::uint64_t switches = 0;
+  std::optional<double> energy_j;
+};
+
+// A scenario put together, to be run once.
+class ScenarioRun {
+ public:
+  // Adds faults that show only now (a model that runs nowhere, a policy that cannot be made), and
+  // then returns nothing.
+  static std::unique_ptr<ScenarioRun> Create(const Scenario& scenario,
+                                             const PolicyFactory& make_policy, Faults& faults);
+
+  // What the engine of a node is built from, for the header of an event log.
+  const EngineConfig& config(std::size_t node) const { return simulator_.engine(node).config(); }
+  // Before the first Advance(). The caller's.
+  void Observe(std::size_t node, EventObserver& observer) { simulator_.Observe(node, observer); }
+
+  // On to `until`, from the start of the run; false: all has happened.
+  bool Advance(Duration until);
+
+  // As the scenario's applications.
+  const Tally& tally() const { return tally_; }
+  // So far, without the warm-up; no more arrives after the scenario's duration.
+  Duration measured() const;
+  // That the engines handled.
+  std::uint64_t events() const;
+  // After the last Advance().
+  std::vector<DeviceUse> devices() const;
+
+ private:
+  struct Assembly;
+  struct Seen {  // of a device
+    double full_work_s = 0;
+    std::uint64_t batches = 0;
+    std::uint64_t rows = 0;
+    std::uint64_t switches = 0;
+  };
+  struct Watched {
+    std::size_t node = 0;
+    DeviceIndex device = 0;
+    std::string node_name;
+    ScenarioDevice spec;
+    Seen before;  // the measured time
+    Seen after;
+  };
+
+  ScenarioRun(const Scenario& scenario, Assembly assembly);
+  Seen See(const Watched& watched, TimePoint at) const;
+
+  const Duration warmup_;
+  const Duration end_;
+  Tally tally_;
+  Simulator simulator_;
+  std::vector<Watched> watched_;
+  Duration passed_{-1};  // the last mark
+};
+
+}  // namespace duly::sim

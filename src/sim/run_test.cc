@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/run.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+
+#include "policy/registry.h"
+
+namespace duly::sim {
+namespace {
+
+using ::testing::HasSubstr;
+
+Result<std::unique_ptr<DispatchPolicy>> Make(const std::string& name,
+                                             const PolicyOptions& options) {
+  return MakeDispatchPolicy(name, options);
+}
+
+std::unique_ptr<ScenarioRun> Started(const std::string& text) {
+  Faults faults;
+  const Scenario scenario = ParseScenario(text, "s.yaml", faults);
+  EXPECT_TRUE(faults.empty()) << faults.ToStatus().message();
+  auto run = ScenarioRun::Create(scenario, Make, faults);
+  EXPECT_TRUE(faults.empty()) << faults.ToStatus().message();
+  return run;
+}
+
+std::unique_ptr<ScenarioRun> Done(const std::string& text) {
+  auto run = Started(text);
+  EXPECT_FALSE(run->Advance(Duration::max()));
+  return run;
+}
+
+std::uint64_t CountOf(const SourceTally& tally, Outcome outcome) {
+  return tally.outcomes[static_cast<std::size_t>(outcome)];
+}
+
+// Mean response time of a one-model station in ms, by batch means over seeds: mean and half of the
+// 99 % interval (Student, 9 degrees of freedom).
+struct Interval {
+  double mean;
+  double half;
+};
+Interval MeanResponse(const std::string& device, double rate_per_s, const std::string& duration,
+                      const std::string& model = "{name: m, instances: 1}") {
+  constexpr int kRuns = 10;
+  double sum = 0;
+  double squares = 0;
+  for (int seed = 1; seed <= kRuns; ++seed) {
+    const auto run = Done(fmt::format(R"(
+duration: {}
+warmup: 20s
+seed: {}
+policy: {{name: fifo}}
+models: [{}]
+nodes:
+  - name: n
+    devices: [{}]
+    limits: {{queue_requests: 100000}}
+    profile: {{variants: [{{model: m, variant: default, device: "*", points: [{{rows: 1, mean: 10ms}}]}}]}}
+applications: [{{name: a, model: m, rate: {}/s}}]
+)",
+                                      duration, seed, model, device, rate_per_s));
+    const double mean_ms = run->tally().sources()[0].latency.MeanNs() * 1e-6;
+    sum += mean_ms;
+    squares += mean_ms * mean_ms;
+  }
+  const double mean = sum / kRuns;
+  const double variance = (squares - sum * mean) / (kRuns - 1);
+  return {mean, 3.25 * std::sqrt(variance / kRuns)};
+}
+
+// Probability of waiting in M/M/c (Erlang C), offered load a < c.
+double ErlangC(int c, double a) {
+  double b = 1;
+  for (int i = 1; i <= c; ++i) b = a * b / (i + a * b);
+  const double rho = a / c;
+  return b / (1 - rho * (1 - b));
+}
+
+// The interval is narrow enough to tell the theory from its neighbours, and holds it.
+void ExpectTheory(const Interval& seen, double theory_ms) {
+  EXPECT_LT(seen.half, 0.06 * theory_ms);
+  EXPECT_NEAR(seen.mean, theory_ms, seen.half);
+}
+
+TEST(Theory, MM1) {
+  for (const double rho : {0.3, 0.7}) {
+    ExpectTheory(MeanResponse("{name: d, kind: serial, noise: exponential}", 100 * rho, "400s"),
+                 10 / (1 - rho));
+  }
+}
+
+TEST(Theory, MD1) {
+  for (const double rho : {0.3, 0.7}) {
+    ExpectTheory(MeanResponse("{name: d, kind: serial}", 100 * rho, "400s"),
+                 10 + 10 * rho / (2 * (1 - rho)));
+  }
+}
+
+// Pollaczek and Khinchine, with a service that varies.
+TEST(Theory, MG1) {
+  const double rho = 0.6;
+  const double cv = 0.5;
+  ExpectTheory(MeanResponse("{name: d, kind: serial, noise: {cv: 0.5}}", 100 * rho, "400s"),
+               10 + 10 * rho * (1 + cv * cv) / (2 * (1 - rho)));
+}
+
+TEST(Theory, MMc) {
+  const int c = 3;
+  const double a = 2.1;
+  ExpectTheory(MeanResponse("{name: d, kind: cpu, cores: 3, noise: exponential}", 100 * a, "200s",
+                            "{name: m, instances: 3}"),
+               10 + 10 * ErlangC(c, a) / (c - a));
+}
+
+// Processor sharing: the mean does not depend on the distribution. As many slots as ever needed.
+TEST(Theory, MG1ProcessorSharing) {
+  for (const std::string noise : {"none", "exponential"}) {
+    ExpectTheory(
+        MeanResponse(fmt::format("{{name: d, kind: timeslice, slots: 200, noise: {}}}", noise), 60,
+                     "400s", "{name: m, instances: 200}"),
+        10 / (1 - 0.6));
+  }
+}
+
+// Little's law: requests inside, by time, are rate x response.
+TEST(Theory, UtilizationIsTheOfferedLoad) {
+  const auto run = Done(R"(
+duration: 500s
+policy: {name: fifo}
+models: [{name: m}]
+nodes:
+  - name: n
+    devices: [{name: d, kind: serial, power: {idle_w: 2, busy_w: 10}}]
+    profile: {variants: [{model: m, variant: default, device: d, points: [{rows: 1, mean: 10ms}]}]}
+applications: [{name: a, model: m, rate: 50/s}]
+)");
+  const DeviceUse use = run->devices().front();
+  const auto sent = static_cast<double>(run->tally().sources()[0].sent);
+  EXPECT_NEAR(use.utilization, sent * 0.01 / 500, 1e-4);
+  EXPECT_NEAR(*use.energy_j, 500 * (2 + 8 * use.utilization), 1e-6);
+}
+
+constexpr const char* kTwoNodes = R"(
+duration: 20s
+warmup: 1s
+seed: {}
+policy: {{name: edf}}
+models:
+  - {{name: a, max_batch_size: 8, variants: [{{name: big, accuracy: 80}}, {{name: small, accuracy: 70}}]}}
+  - {{name: b}}
+nodes:
+  - name: one
+    devices:
+      - {{name: gpu, kind: timeslice, noise: {{cv: 0.1}}}}
+      - {{name: tpu, kind: edgetpu, swap: {{a: 10ms, b: 4ms}}}}
+    link: {{request: 1ms, response: 2ms}}
+    profile:
+      variants:
+        - {{model: a, variant: big, device: gpu, points: [{{rows: 1, mean: 12ms}}, {{rows: 8, mean: 40ms}}]}}
+        - {{model: a, variant: small, device: "*", points: [{{rows: 1, mean: 5ms}}, {{rows: 8, mean: 20ms}}]}}
+        - {{model: b, variant: default, device: tpu, points: [{{rows: 1, mean: 3ms}}]}}
+  - name: two
+    devices: [{{name: cpu, kind: cpu, cores: 4, noise: {{cv: 0.3}}, fail_every: 50}}]
+    profile:
+      variants:
+        - {{model: a, variant: small, device: cpu, points: [{{rows: 1, mean: 30ms}}]}}
+        - {{model: b, variant: default, device: cpu, points: [{{rows: 1, mean: 20ms}}]}}
+applications:
+  - {{name: x, model: a, rate: 200/s, slo: 60ms, on_miss: degrade, min_accuracy: 70}}
+  - {{name: y, model: b, rate: 60/s, timeout: 100ms, cancel: {{share: 0.2, after: 5ms}}}}
+  - {{name: z, model: a, rate: 10/s, nodes: [one]}}
+)";
+
+TEST(ScenarioRun, EveryRequestEndsOnceAndIsCounted) {
+  const auto run = Done(fmt::format(fmt::runtime(kTwoNodes), 3));
+  std::array<double, 3> expected{200 * 20, 60 * 20, 10 * 20};
+  for (std::size_t a = 0; a < 3; ++a) {
+    const SourceTally& tally = run->tally().sources()[a];
+    std::uint64_t ended = 0;
+    for (const std::uint64_t count : tally.outcomes) ended += count;
+    EXPECT_EQ(ended, tally.sent);
+    EXPECT_NEAR(static_cast<double>(tally.sent), expected[a], 5 * std::sqrt(expected[a]));
+  }
+  const SourceTally& x = run->tally().sources()[0];
+  EXPECT_GT(CountOf(x, Outcome::kOnTime), 0U);
+  EXPECT_GT(CountOf(x, Outcome::kRejected), 0U);
+  EXPECT_GT(CountOf(x, Outcome::kFailed), 0U);
+  EXPECT_LE(ToMillis(x.latency.Percentile(0.9)), 60) << "promises are kept";
+  const SourceTally& y = run->tally().sources()[1];
+  EXPECT_GT(CountOf(y, Outcome::kCancelled), 0U);
+  // Pinned to a node whose answers take 3 ms on the way.
+  const SourceTally& z = run->tally().sources()[2];
+  EXPECT_GT(z.latency.Percentile(0.001), std::chrono::milliseconds(7));
+  EXPECT_TRUE(z.devices[1].empty());
+}
+
+// Everything that leaves the engines, as one number.
+class Fingerprint final : public EventObserver {
+ public:
+  void OnEvent(TimePoint now, const Event& event, const Effects& effects) override {
+    Mix(static_cast<std::uint64_t>(ToNanos(now)) * 8 + static_cast<std::uint64_t>(event.kind));
+    for (const StartBatch& start : effects.starts) Mix(start.batch * 64ULL + start.rows);
+    for (const Finish& finish : effects.finishes) {
+      Mix(finish.request.sequence * 8 + static_cast<std::uint64_t>(finish.outcome));
+      Mix(static_cast<std::uint64_t>(finish.service.count()));
+    }
+  }
+  std::uint64_t value = 0xCBF29CE484222325ULL;
+
+ private:
+  void Mix(std::uint64_t x) { value = (value ^ x) * 0x100000001B3ULL; }
+};
+
+std::uint64_t FingerprintOf(int seed, Duration step) {
+  Fingerprint fingerprint;
+  const auto run = Started(fmt::format(fmt::runtime(kTwoNodes), seed));
+  run->Observe(0, fingerprint);
+  run->Observe(1, fingerprint);
+  Duration until = step;
+  while (run->Advance(until)) until += step;
+  return fingerprint.value;
+}
+
+TEST(ScenarioRun, TheSameSeedIsTheSameRunInAnySteps) {
+  const std::uint64_t whole = FingerprintOf(3, std::chrono::seconds(100));
+  EXPECT_EQ(FingerprintOf(3, std::chrono::seconds(100)), whole);
+  EXPECT_EQ(FingerprintOf(3, std::chrono::milliseconds(7)), whole);
+  EXPECT_NE(FingerprintOf(4, std::chrono::seconds(100)), whole);
+}
+
+// GCC and Clang, with and without optimisation, must agree on this number.
+TEST(ScenarioRun, TheRunIsTheSameOnEveryCompiler) {
+  EXPECT_EQ(FingerprintOf(3, std::chrono::seconds(100)), 18020224953104154086U);
+}
+
+TEST(ScenarioRun, WhatCannotRunIsAFault) {
+  Faults faults;
+  std::string text = fmt::format(fmt::runtime(kTwoNodes), 1);
+  text.replace(text.find("model: b, variant: default, device: tpu"), 39,
+               "model: b, variant: default, device: xyz");
+  text.replace(text.find("policy: {name: edf}"), 19, "policy: {name: eddf}");
+  text.replace(text.find("rate: 60/s"), 10, "rate: 60/s, nodes: [one]");
+  EXPECT_EQ(ScenarioRun::Create(ParseScenario(text, "s.yaml", faults), Make, faults), nullptr);
+  const std::string message = faults.ToStatus().message();
+  EXPECT_THAT(message, HasSubstr("application 'y': model 'b' runs on no device of node 'one'"));
+  EXPECT_THAT(message, HasSubstr("s.yaml:5:16: "));
+  EXPECT_THAT(message, HasSubstr("eddf"));
+}
+
+}  // namespace
+}  // namespace duly::sim

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/scenario.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/yaml_reader.h"
+
+namespace duly::sim {
+namespace {
+
+using Kind = ScenarioDevice::Kind;
+
+constexpr std::uint32_t kMaxSlots = 1024;
+constexpr std::uint32_t kMaxRows = 65536;
+constexpr std::uint32_t kMaxQueueRequests = 1'000'000;
+constexpr std::uint32_t kMaxFailEvery = 1'000'000'000;
+constexpr double kMaxNoise = 10;
+constexpr double kMaxWatts = 1e6;
+
+class ScenarioReader {
+ public:
+  ScenarioReader(Scenario& scenario, Faults& inner) : scenario_(scenario), inner_(inner) {}
+
+  void Read(YamlMap& root) {
+    scenario_.about = root["about"].AsText().value_or("");
+    scenario_.duration = root["duration"].AsPositiveDuration().value_or(scenario_.duration);
+    scenario_.warmup = root["warmup"].AsDuration().value_or(scenario_.warmup);
+    scenario_.seed = static_cast<std::uint64_t>(
+        root["seed"].AsInteger(0, std::numeric_limits<std::int64_t>::max()).value_or(1));
+    scenario_.load_factor = root["load_factor"].AsPositiveNumber().value_or(1);
+    ReadPolicy(root["policy"], policy_);
+    for (const YamlValue& model : root.Required("models").AsNonEmptyList()) ReadModel(model);
+    for (const YamlValue& node : root.Required("nodes").AsNonEmptyList()) ReadNode(node);
+    for (const YamlValue& application : root.Required("applications").AsNonEmptyList()) {
+      ReadApplication(application);
+    }
+  }
+
+ private:
+  // A name that nothing of its kind has.
+  static std::string NewName(YamlMap& map, std::set<std::string>& taken) {
+    const YamlValue value = map.Required("name");
+    std::string name = value.AsText().value_or("");
+    if (!name.empty() && !taken.insert(name).second) {
+      value.Fail(fmt::format("name '{}' is given again", name), "each name once");
+    }
+    return name;
+  }
+
+  // A name of `taken`, which must hold all names by now.
+  static void CheckName(const YamlValue& value, std::string_view what, const std::string& name,
+                        const std::set<std::string>& known) {
+    if (name.empty() || known.contains(name)) return;
+    value.Fail(fmt::format("there is no {} '{}'", what, name),
+               fmt::format("one of: {}", fmt::join(known, ", ")));
+  }
+
+  void ReadModel(const YamlValue& value) {
+    YamlMap map = value.AsMap();
+    ModelSpec model;
+    scenario_.model_places.push_back(value.place());
+    model.name = NewName(map, models_);
+    model.max_rows = map["max_batch_size"].AsCount(0, kMaxRows).value_or(0);
+    model.slo = map["slo"].AsPositiveDuration();
+    model.timeout = map["timeout"].AsPositiveDuration();
+    model.instances = map["instances"].AsCount(1, kMaxSlots).value_or(0);
+    if (const YamlValue batching = map["dynamic_batching"]; batching.present()) {
+      YamlMap settings = batching.AsMap();
+      DynamicBatching& dynamic = model.dynamic_batching.emplace();
+      dynamic.max_queue_delay = settings["max_queue_delay"].AsDuration().value_or(Duration(0));
+      for (const YamlValue& rows : settings["preferred_batch_size"].AsList()) {
+        dynamic.preferred_rows.push_back(rows.AsCount(1, kMaxRows).value_or(1));
+      }
+      std::ranges::sort(dynamic.preferred_rows);
+    }
+    std::set<std::string> names;
+    for (const YamlValue& item : map["variants"].AsList()) {
+      YamlMap entry = item.AsMap();
+      VariantSpec& variant = model.variants.emplace_back();
+      variant.name = NewName(entry, names);
+      variant.accuracy_pct = entry["accuracy"].AsNumber(0, 100);
+    }
+    if (model.variants.empty()) model.variants.emplace_back().name = "default";
+    if (model.variants.size() > kMaxVariants) {
+      value.Fail(fmt::format("model '{}' has {} variants", model.name, model.variants.size()),
+                 fmt::format("at most {}", kMaxVariants));
+      model.variants.resize(kMaxVariants);
+    }
+    scenario_.models.push_back(std::move(model));
+  }
+
+  void ReadSpeed(YamlMap& map, ScenarioDevice& device) {
+    const YamlValue value = map.Required("speed");
+    for (const YamlValue& item : value.AsNonEmptyList()) {
+      const double most = static_cast<double>(device.speed.size() + 1);
+      device.speed.push_back(item.AsNumber(1e-3, most).value_or(1));
+    }
+    if (!device.speed.empty() && device.speed.front() != 1) {
+      value.Fail("the speed of one batch is not 1", "profiles measure that: speed: [1, ...]");
+    }
+  }
+
+  void ReadOnChip(YamlMap& map, ScenarioDevice& device) {
+    YamlMap swap = map.Required("swap").AsMap();
+    for (const auto& [model, time] : swap.Rest()) {
+      CheckName(time, "model", model, models_);
+      device.swap.emplace(model, time.AsDuration().value_or(Duration(0)));
+    }
+    std::set<std::string> in_a_set;
+    for (const YamlValue& set : map["co_resident"].AsList()) {
+      std::vector<std::string>& names = device.co_resident.emplace_back();
+      for (const YamlValue& item : set.AsNonEmptyList()) {
+        const std::string name = item.AsText().value_or("");
+        CheckName(item, "model", name, models_);
+        if (!name.empty() && !in_a_set.insert(name).second) {
+          item.Fail(fmt::format("model '{}' is in a set already", name), "each model in one set");
+        }
+        names.push_back(name);
+      }
+    }
+  }
+
+  ScenarioDevice ReadDevice(const YamlValue& value, std::set<std::string>& names) {
+    YamlMap map = value.AsMap();
+    ScenarioDevice device;
+    device.name = NewName(map, names);
+    device.kind = map.Required("kind")
+                      .AsChoice<Kind>({{"serial", Kind::kSerial},
+                                       {"timeslice", Kind::kTimeslice},
+                                       {"concurrent", Kind::kConcurrent},
+                                       {"edgetpu", Kind::kEdgeTpu},
+                                       {"cpu", Kind::kCpu}})
+                      .value_or(Kind::kSerial);
+    std::optional<std::uint32_t> slots;
+    if (device.kind == Kind::kConcurrent) ReadSpeed(map, device);
+    if (device.kind == Kind::kEdgeTpu) ReadOnChip(map, device);
+    if (device.kind == Kind::kCpu) {
+      const YamlValue threads = map["threads"];
+      device.cores = map.Required("cores").AsCount(1, kMaxSlots).value_or(1);
+      device.threads = threads.AsCount(1, kMaxSlots).value_or(1);
+      if (device.threads > device.cores) {
+        threads.Fail(fmt::format("{} threads on {} cores", device.threads, device.cores),
+                     "threads up to the number of cores");
+        device.threads = device.cores;
+      }
+    }
+    if (device.kind != Kind::kSerial && device.kind != Kind::kEdgeTpu) {
+      slots = map["slots"].AsCount(1, kMaxSlots);
+    }
+    switch (device.kind) {
+      case Kind::kSerial:
+      case Kind::kEdgeTpu:
+        break;
+      case Kind::kTimeslice:
+        // As many as there are models, each of which runs one batch at a time.
+        device.slots = slots.value_or(static_cast<std::uint32_t>(models_.size()));
+        break;
+      case Kind::kConcurrent:
+        device.slots = slots.value_or(static_cast<std::uint32_t>(device.speed.size()));
+        break;
+      case Kind::kCpu:
+        device.slots = slots.value_or(device.cores / device.threads);
+        break;
+    }
+    device.slots = std::max(device.slots, 1U);
+    if (const YamlValue noise = map["noise"]; noise.present()) {
+      if (noise.is_map()) {
+        YamlMap settings = noise.AsMap();
+        device.noise.cv = settings.Required("cv").AsNumber(0, kMaxNoise).value_or(0);
+        if (device.noise.cv > 0) device.noise.kind = NoiseSpec::Kind::kLognormal;
+      } else {
+        device.noise.kind =
+            noise
+                .AsChoice<NoiseSpec::Kind>({{"none", NoiseSpec::Kind::kNone},
+                                            {"exponential", NoiseSpec::Kind::kExponential}})
+                .value_or(NoiseSpec::Kind::kNone);
+      }
+    }
+    device.fail_every = map["fail_every"].AsCount(1, kMaxFailEvery).value_or(0);
+    if (const YamlValue power = map["power"]; power.present()) {
+      YamlMap settings = power.AsMap();
+      device.idle_w = settings.Required("idle_w").AsNumber(0, kMaxWatts);
+      device.busy_w = settings.Required("busy_w").AsNumber(0, kMaxWatts);
+    }
+    return device;
+  }
+
+  void ReadNode(const YamlValue& value) {
+    YamlMap map = value.AsMap();
+    ScenarioNode node;
+    node.place = value.place();
+    node.name = NewName(map, nodes_);
+    std::set<std::string> names;
+    std::vector<std::string> in_order;
+    for (const YamlValue& device : map.Required("devices").AsNonEmptyList()) {
+      node.devices.push_back(ReadDevice(device, names));
+      in_order.push_back(node.devices.back().name);
+    }
+    if (const YamlValue profile = map.Required("profile"); profile.is_map()) {
+      YamlMap inside = profile.AsMap();
+      ReadProfile(inside, node.profile);
+    } else if (const std::optional<std::string> file = profile.AsFile()) {
+      if (Result<Profile> read = LoadProfile(*file, inner_)) node.profile = *std::move(read);
+    }
+    ReadPlacement(map["placement"], in_order, node.placement);
+    node.policy = policy_;
+    if (const YamlValue policy = map["policy"]; policy.present()) {
+      node.policy.options.clear();
+      ReadPolicy(policy, node.policy);
+    }
+    YamlMap limits = map["limits"].AsMap();
+    node.limits.queue_requests =
+        limits["queue_requests"].AsCount(1, kMaxQueueRequests).value_or(node.limits.queue_requests);
+    node.batch_overhead = map["batch_overhead"].AsDuration().value_or(Duration(0));
+    YamlMap link = map["link"].AsMap();
+    node.to_node = link["request"].AsDuration().value_or(Duration(0));
+    node.from_node = link["response"].AsDuration().value_or(Duration(0));
+    scenario_.nodes.push_back(std::move(node));
+  }
+
+  void ReadApplication(const YamlValue& value) {
+    YamlMap map = value.AsMap();
+    ScenarioApplication application;
+    application.place = value.place();
+    application.load = workload::ReadApplicationLoad(map, inner_);
+    ReadServing(map, application.load.spec);
+    const std::string& name = application.load.spec.name;
+    if (!name.empty() && !applications_.insert(name).second) {
+      value.Fail(fmt::format("application '{}' is given again", name), "unique names");
+    }
+    CheckName(value, "model", application.load.spec.model, models_);
+    for (const YamlValue& item : map["nodes"].AsList()) {
+      const std::string node = item.AsText().value_or("");
+      CheckName(item, "node", node, nodes_);
+      application.nodes.push_back(node);
+    }
+    scenario_.applications.push_back(std::move(application));
+  }
+
+  Scenario& scenario_;
+  Faults& inner_;  // of the files that it names
+  PolicyConfig policy_;
+  std::set<std::string> models_;
+  std::set<std::string> nodes_;
+  std::set<std::string> applications_;
+};
+
+}  // namespace
+
+Scenario ParseScenario(const std::string& text, const std::string& file, Faults& faults) {
+  Scenario scenario;
+  scenario.file = file;
+  Faults inner;
+  ReadYaml(text, file, faults, [&](YamlMap& root) { ScenarioReader(scenario, inner).Read(root); });
+  faults.Append(std::move(inner));
+  return scenario;
+}
+
+Scenario ReadScenario(const std::string& file, Faults& faults) {
+  Scenario scenario;
+  scenario.file = file;
+  Faults inner;
+  LoadYaml(file, faults, [&](YamlMap& root) { ScenarioReader(scenario, inner).Read(root); });
+  faults.Append(std::move(inner));
+  return scenario;
+}
+
+}  // namespace duly::sim

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fault.h"
+#include "base/time.h"
+#include "device_model/service_noise.h"
+#include "model/model_spec.h"
+#include "profile/profile.h"
+#include "repository/node_config.h"
+#include "workload/mix.h"
+
+namespace duly::sim {
+
+struct ScenarioDevice {
+  enum class Kind : std::uint8_t {
+    kSerial,      // one batch at a time
+    kTimeslice,   // its batches share one speed (a GPU without overlap)
+    kConcurrent,  // batches overlap: total speed `speed`
+    kEdgeTpu,     // one batch at a time, and one set of models on chip
+    kCpu,         // `threads` threads a batch on `cores` cores
+  };
+  std::string name;
+  Kind kind = Kind::kSerial;
+  std::uint32_t slots = 1;    // batches at once
+  std::vector<double> speed;  // kConcurrent: of 1, 2, ... batches together; the first is 1
+  std::uint32_t cores = 1;    // kCpu
+  std::uint32_t threads = 1;
+  std::map<std::string, Duration> swap;               // kEdgeTpu: by model, to bring it on chip
+  std::vector<std::vector<std::string>> co_resident;  // kEdgeTpu: models compiled together
+  NoiseSpec noise;
+  std::uint32_t fail_every = 0;
+  std::optional<double> idle_w;  // both or none
+  std::optional<double> busy_w;
+};
+
+struct ScenarioNode {
+  std::string name;
+  Place place;
+  std::vector<ScenarioDevice> devices;
+  Profile profile;
+  std::vector<ModelPlacement> placement;
+  PolicyConfig policy;
+  NodeLimits limits;
+  Duration batch_overhead{0};
+  Duration to_node{0};
+  Duration from_node{0};
+};
+
+struct ScenarioApplication {
+  workload::ApplicationLoad load;
+  Place place;
+  std::vector<std::string> nodes;  // empty: every node that has the model, in turn
+};
+
+// A world for the simulator (`duly sim FILE`); docs/sim.md has the form. Paths in it are relative
+// to the file.
+struct Scenario {
+  std::string file;
+  std::string about;
+  Duration duration = std::chrono::seconds(60);  // measured, after the warm-up
+  Duration warmup = std::chrono::seconds(5);
+  std::uint64_t seed = 1;
+  double load_factor = 1;
+  std::vector<ModelSpec> models;
+  std::vector<Place> model_places;
+  std::vector<ScenarioNode> nodes;
+  std::vector<ScenarioApplication> applications;
+};
+
+// Adds every fault that it finds, those between its parts included.
+Scenario ReadScenario(const std::string& file, Faults& faults);
+Scenario ParseScenario(const std::string& text, const std::string& file, Faults& faults);
+
+}  // namespace duly::sim

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "base/time.h"
+#include "device_model/device_model.h"
+#include "device_model/service_noise.h"
+#include "engine/engine.h"
+#include "engine/event_observer.h"
+#include "sim/agenda.h"
+#include "workload/arrivals.h"
+
+namespace duly::sim {
+
+// What really happens on a device, whatever the engine believes of it.
+struct SimulatedDevice {
+  std::unique_ptr<DeviceModel> model;
+  ServiceNoise noise;
+  // [generation][variant]: mean service times alone on the device; empty where it is not placed.
+  std::vector<std::vector<LatencyCurve>> service;
+  // [generation]: the program of its variant 0; those of the others follow.
+  std::vector<std::uint32_t> first_program;
+};
+
+struct SimulatedNode {
+  std::string name;
+  EngineConfig config;
+  std::unique_ptr<DispatchPolicy> policy;
+  std::vector<SimulatedDevice> devices;  // as config.devices
+  Duration batch_overhead{0};            // added to the service of every batch
+  Duration to_node{0};                   // from a client
+  Duration from_node{0};                 // to a client
+};
+
+// Who sends.
+struct Source {
+  // Where its requests go in turn, and as what. Not empty.
+  struct Target {
+    std::uint32_t node = 0;
+    Arrival arrival;
+  };
+  std::vector<Target> targets;
+  std::unique_ptr<workload::ArrivalProcess> arrivals;
+  double cancel_share = 0;
+  Duration cancel_after{0};
+  RandomStream cancel;
+};
+
+// How a request ended, as its client sees it.
+struct Ended {
+  std::uint32_t source = 0;
+  std::uint32_t node = 0;
+  Duration scheduled{0};  // arrival, from the start of the run
+  Duration latency{0};    // from there to the answer's arrival at the client
+  const Finish& finish;
+};
+
+class EndObserver {
+ public:
+  virtual ~EndObserver() = default;
+  virtual void OnEnded(const Ended& ended) = 0;
+};
+
+// Engines in virtual time: an agenda of the ends of runs, the engines' timers and the arrivals,
+// which stand in the agenda in this order. Memory does not grow with the number of requests that
+// have ended.
+class Simulator {
+ public:
+  // No arrival at `end` or later. The observer is the caller's.
+  Simulator(std::vector<SimulatedNode> nodes, std::vector<Source> sources, Duration end,
+            EndObserver& observer);
+
+  // Of what enters and leaves the engine of a node, from the start on. The caller's.
+  void Observe(std::size_t node, EventObserver& observer) { nodes_[node].observer = &observer; }
+
+  // Until nothing before `until` is left to happen; false: nothing is left at all.
+  bool Advance(TimePoint until);
+
+  TimePoint now() const { return now_; }
+  const Engine& engine(std::size_t node) const { return *nodes_[node].engine; }
+  const DeviceModel& device(std::size_t node, DeviceIndex device) const {
+    return *nodes_[node].devices[device].model;
+  }
+
+ private:
+  struct Sent {
+    std::uint32_t source;
+    Duration scheduled;
+  };
+  struct Node {
+    std::unique_ptr<Engine> engine;
+    std::vector<SimulatedDevice> devices;
+    Duration batch_overhead{0};
+    Duration to_node{0};
+    Duration from_node{0};
+    EventObserver* observer = nullptr;
+    std::uint32_t first_entry = 0;  // in the agenda: a device each
+    std::uint32_t timer_entry = 0;
+    struct Run {
+      TimePoint started{};
+      bool fails = false;
+    };
+    std::vector<Run> runs;                            // by batch
+    std::vector<std::vector<std::uint32_t>> batches;  // [device][slot]
+    std::vector<Sent> requests;                       // by the engine's index
+  };
+  // Beside the agenda, because there is no bound on their number.
+  struct Later {
+    TimePoint when;
+    std::uint64_t order = 0;
+    std::uint32_t node = 0;
+    bool is_cancel = false;
+    RequestId cancelled;       // is_cancel
+    std::uint32_t source = 0;  // else: an arrival on its way
+    std::uint32_t target = 0;
+    Duration scheduled{0};
+    bool operator>(const Later& other) const {
+      return std::pair(when, order) > std::pair(other.when, other.order);
+    }
+  };
+  struct Sending {
+    Source source;
+    std::uint32_t next_target = 0;
+    std::optional<Duration> next;  // of the arrival process
+  };
+  struct Entry {
+    enum class Kind : std::uint8_t { kDevice, kTimer, kLater, kSource } kind;
+    std::uint32_t node = 0;   // kDevice, kTimer
+    std::uint32_t index = 0;  // of the device or the source
+  };
+
+  void OnDevice(std::uint32_t node, DeviceIndex device);
+  void OnSource(std::uint32_t source);
+  void OnLater();
+  void Push(Later later);
+  void Arrive(std::uint32_t source, std::uint32_t target, Duration scheduled);
+  void SetNext(std::uint32_t source);
+  // `arrived`: what a kArrival event brings.
+  void Handle(std::uint32_t node, const Event& event, Sent arrived = {});
+  void StartRun(Node& node, const StartBatch& start);
+
+  std::vector<Node> nodes_;
+  std::vector<Sending> sources_;
+  const Duration end_;
+  EndObserver& observer_;
+  std::vector<Entry> entries_;
+  Agenda agenda_;
+  std::uint32_t later_entry_ = 0;
+  std::uint32_t first_source_entry_ = 0;
+  std::priority_queue<Later, std::vector<Later>, std::greater<>> later_;
+  std::uint64_t pushed_ = 0;
+  TimePoint now_{};
+  // One of each kind, to be filled in.
+  Event timer_;
+  Event arrival_;
+  Event done_;
+  Event cancel_;
+  Effects effects_;
+};
+
+}  // namespace duly::sim

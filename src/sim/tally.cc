@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/tally.h"
+
+#include <algorithm>
+
+namespace duly::sim {
+
+void Tally::OnEnded(const Ended& ended) {
+  if (ended.scheduled < warmup_) return;
+  const SourceFacts& facts = facts_[ended.source];
+  SourceTally& tally = tallies_[ended.source];
+  const Finish& finish = ended.finish;
+  Outcome outcome = finish.outcome;
+  if (outcome == Outcome::kOnTime && facts.slo && ended.latency > *facts.slo) {
+    outcome = Outcome::kLate;
+  }
+  ++tally.sent;
+  ++tally.outcomes[static_cast<std::size_t>(outcome)];
+  ++tally.reject_reasons[static_cast<std::size_t>(finish.reason)];
+  if (outcome == Outcome::kRejected) tally.rejected.Add(ended.latency);
+  if (outcome == Outcome::kExpired) tally.expired.Add(ended.latency);
+  if (outcome != Outcome::kOnTime && outcome != Outcome::kLate) return;
+
+  tally.latency.Add(ended.latency);
+  const auto count = [](std::vector<std::uint64_t>& counts, std::uint32_t index) {
+    if (index >= counts.size()) counts.resize(index + 1);
+    ++counts[index];
+  };
+  count(tally.variants, finish.variant);
+  count(tally.devices[ended.node], finish.device);
+  if (finish.variant < facts.accuracy_pct.size() && facts.accuracy_pct[finish.variant] > 0) {
+    tally.accuracy_sum_pct += facts.accuracy_pct[finish.variant];
+    ++tally.accuracy_count;
+  }
+  if (outcome == Outcome::kOnTime) {
+    tally.on_time_device_time += finish.service * facts.rows / std::max(finish.batch_rows, 1U);
+  }
+}
+
+}  // namespace duly::sim
