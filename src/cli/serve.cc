@@ -60,6 +60,7 @@ struct ServeFlags {
   std::uint32_t grpc_threads = 0;
   std::optional<std::uint64_t> max_input_size;
   std::optional<std::uint64_t> input_memory;
+  std::optional<std::uint32_t> max_connections_per_client;
   std::string record_file;
   std::string ready_file;
   std::optional<Duration> inline_below;
@@ -275,6 +276,7 @@ int Serve(ServeFlags flags) {
   http.access = access;
   http.tls = tls;
   http.threads = flags.http_threads;
+  http.max_connections_per_client = flags.max_connections_per_client;
   http.limits.body_bytes = flags.max_input_size.value_or(setup.config.limits.body_bytes);
   http.limits.bodies_bytes = flags.input_memory.value_or(
       std::max<std::uint64_t>(ReadMemoryLimit() / 4, http.limits.body_bytes));
@@ -443,6 +445,10 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
       ->type_name("B");
   AddSize(parser, "--http-input-memory", flags->input_memory,
           "Of the bodies of all requests together (a quarter of the memory)");
+  // Says what it does; words beside it would take a line of their own.
+  parser.add_option("--max-connections-per-client", flags->max_connections_per_client, "")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 1'000'000U).description(""));
   AddDuration(parser, "--inline-below", flags->inline_below,
               "Runs predicted to be shorter stay on the I/O thread (50us)");
   parser.add_option("--record", flags->record_file, "Event log, for `duly replay`")
@@ -465,9 +471,7 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
                   "Clients may register shared memory of this machine (false)");
   parser.add_flag("--check", flags->check, "Validate everything, start nothing");
   parser.add_flag("--list-policies", flags->list_policies, "Names and options of policies");
-  parser.footer(
-      "Example:\n"
-      "  duly serve --model-repository models/repository");
+  parser.footer("Example: duly serve --model-repository models/repository");
   return [flags] { return Serve(*flags); };
 }
 

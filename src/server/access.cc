@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/mutex.h"
 #include "base/yaml_reader.h"
 
 namespace duly {
@@ -60,6 +61,67 @@ std::string_view BearerToken(std::string_view authorization) {
 
 }  // namespace
 
+// The limits of one token, and who holds them.
+class Access::Use : public std::enable_shared_from_this<Use> {
+ public:
+  Use(std::optional<std::uint32_t> max_in_flight, std::optional<double> rate_per_s)
+      : max_in_flight_(max_in_flight),
+        rate_per_s_(rate_per_s),
+        most_(std::max(rate_per_s.value_or(0), 1.0)),
+        allowed_(most_) {}
+
+  Result<Permit> Begin(const std::string& name, Time now, Duration& retry_after) {
+    const MutexLock lock(mutex_);
+    if (max_in_flight_ && in_flight_ >= *max_in_flight_) {
+      ++refused_in_flight_;
+      retry_after = std::chrono::seconds(1);
+      return Error(StatusCode::kResourceExhausted,
+                   "the token '{}' has {} requests in flight: expected no more", name, in_flight_);
+    }
+    if (rate_per_s_) {
+      if (last_ != Time()) {
+        const std::chrono::duration<double> passed = now - last_;
+        allowed_ = std::clamp(allowed_ + passed.count() * *rate_per_s_, 0.0, most_);
+      }
+      last_ = now;
+      if (allowed_ < 1) {
+        ++refused_rate_;
+        const std::chrono::duration<double> wait((1 - allowed_) / *rate_per_s_);
+        retry_after = std::chrono::ceil<Duration>(std::min(wait, kLongestWait));
+        return Error(StatusCode::kResourceExhausted,
+                     "the token '{}' sends more than {} requests a second", name, *rate_per_s_);
+      }
+      allowed_ -= 1;
+    }
+    ++in_flight_;
+    return Permit(this, [use = shared_from_this()](const void*) { use->End(); });
+  }
+
+  TokenCounts Counts(const std::string& name) const {
+    const MutexLock lock(mutex_);
+    return {name, in_flight_, refused_in_flight_, refused_rate_};
+  }
+
+ private:
+  static constexpr std::chrono::duration<double> kLongestWait{86'400};
+
+  void End() {
+    const MutexLock lock(mutex_);
+    --in_flight_;
+  }
+
+  const std::optional<std::uint32_t> max_in_flight_;
+  const std::optional<double> rate_per_s_;
+  const double most_;  // requests at once
+
+  mutable Mutex mutex_;
+  double allowed_ DULY_GUARDED_BY(mutex_);
+  Time last_ DULY_GUARDED_BY(mutex_);
+  std::uint32_t in_flight_ DULY_GUARDED_BY(mutex_) = 0;
+  std::uint64_t refused_in_flight_ DULY_GUARDED_BY(mutex_) = 0;
+  std::uint64_t refused_rate_ DULY_GUARDED_BY(mutex_) = 0;
+};
+
 Access::Hash Access::HashOf(std::string_view token) {
   Hash hash;
   SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash.data());
@@ -94,6 +156,11 @@ Access Access::Load(const std::string& file, Faults& faults) {
             {{"infer", Scope::kInfer}, {"read", Scope::kRead}, {"control", Scope::kControl}});
         if (named) token.scopes.push_back(*named);
       }
+      const std::optional<std::uint32_t> most = entry["max_in_flight"].AsCount(1, 1'000'000);
+      const YamlValue rate = entry["max_rate"];
+      const std::optional<double> rate_per_s = rate.AsRate();
+      if (rate_per_s && *rate_per_s <= 0) rate.Fail("the rate is 0", "a rate above 0, as 100/s");
+      if (most || rate_per_s) token.use = std::make_shared<Use>(most, rate_per_s);
       access.tokens_.push_back(std::move(token));
     }
   });
@@ -101,21 +168,41 @@ Access Access::Load(const std::string& file, Faults& faults) {
 }
 
 Status Access::Check(Scope scope, std::string_view authorization) const {
-  if (scope == Scope::kNone || is_open()) return Status();
+  const Result<const Token*> token = Find(scope, authorization);
+  return token ? Status() : token.error();
+}
+
+Result<Permit> Access::Admit(Scope scope, std::string_view authorization, Time now,
+                             Duration& retry_after) const {
+  DULY_ASSIGN_OR_RETURN(const Token* const token, Find(scope, authorization));
+  if (token == nullptr || token->use == nullptr) return Permit();
+  return token->use->Begin(token->name, now, retry_after);
+}
+
+std::vector<TokenCounts> Access::Counts() const {
+  std::vector<TokenCounts> counts;
+  for (const Token& token : tokens_) {
+    if (token.use != nullptr) counts.push_back(token.use->Counts(token.name));
+  }
+  return counts;
+}
+
+Result<const Access::Token*> Access::Find(Scope scope, std::string_view authorization) const {
+  if (scope == Scope::kNone || is_open()) return nullptr;
   const std::string_view given = BearerToken(authorization);
   if (given.empty()) {
-    return Status(StatusCode::kUnauthenticated,
-                  "this needs a token: expected 'Authorization: Bearer TOKEN'");
+    return Error(StatusCode::kUnauthenticated,
+                 "this needs a token: expected 'Authorization: Bearer TOKEN'");
   }
   const Hash hash = HashOf(given);
   const Token* found = nullptr;
   for (const Token& token : tokens_) {
     if (CRYPTO_memcmp(token.sha256.data(), hash.data(), hash.size()) == 0) found = &token;
   }
-  if (found == nullptr) return Status(StatusCode::kUnauthenticated, "the token is not known");
-  if (scope == Scope::kToken || std::ranges::count(found->scopes, scope) > 0) return Status();
-  return Status(StatusCode::kPermissionDenied,
-                fmt::format("the token '{}' lacks the scope '{}'", found->name, NameOf(scope)));
+  if (found == nullptr) return Error(StatusCode::kUnauthenticated, "the token is not known");
+  if (scope == Scope::kToken || std::ranges::count(found->scopes, scope) > 0) return found;
+  return Error(StatusCode::kPermissionDenied, "the token '{}' lacks the scope '{}'", found->name,
+               NameOf(scope));
 }
 
 bool IsLoopback(std::string_view host) {

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,6 +56,62 @@ TEST_F(AccessTest, WithoutTokensEverybodyMayDoEverything) {
   EXPECT_TRUE(access.is_open());
   EXPECT_TRUE(access.Check(Scope::kControl, "").ok());
   EXPECT_TRUE(access.Check(Scope::kControl, "Bearer whatever").ok());
+}
+
+TEST_F(AccessTest, ATokenHasSoManyRequestsInFlight) {
+  const Access access = Load("tokens:\n" + Entry("camera", kAlpha, "[infer], max_in_flight: 2") +
+                             Entry("operator", kBeta, "[infer]"));
+  ASSERT_TRUE(faults_.empty()) << faults_.ToString();
+  const Access copy = access;
+  Duration retry_after{0};
+  const auto admit = [&](const Access& by, std::string_view token) {
+    return by.Admit(Scope::kInfer, token, Access::Time(), retry_after);
+  };
+  const Result<Permit> first = admit(access, "Bearer alpha");
+  std::optional<Result<Permit>> second = admit(copy, "Bearer alpha");
+  ASSERT_TRUE(first && *second);
+  const Result<Permit> third = admit(access, "Bearer alpha");
+  ASSERT_FALSE(third);
+  EXPECT_EQ(third.error().code(), StatusCode::kResourceExhausted);
+  EXPECT_GT(retry_after, Duration(0));
+  EXPECT_TRUE(admit(access, "Bearer beta"));
+  EXPECT_EQ(copy.Counts().at(0).in_flight, 2U);
+  second.reset();
+  EXPECT_TRUE(admit(access, "Bearer alpha"));
+  ASSERT_EQ(access.Counts().size(), 1U);
+  EXPECT_EQ(access.Counts()[0].name, "camera");
+  EXPECT_EQ(access.Counts()[0].in_flight, 1U);
+  EXPECT_EQ(access.Counts()[0].refused_in_flight, 1U);
+  // Whoever lacks the scope takes nothing of them.
+  EXPECT_EQ(access.Admit(Scope::kRead, "Bearer alpha", Access::Time(), retry_after).error().code(),
+            StatusCode::kPermissionDenied);
+}
+
+TEST_F(AccessTest, ATokenSendsAtItsRate) {
+  const Access access = Load("tokens:\n" + Entry("camera", kAlpha, "[infer], max_rate: 4/s"));
+  ASSERT_TRUE(faults_.empty()) << faults_.ToString();
+  const Access::Time start(std::chrono::hours(1));
+  Duration retry_after{0};
+  const auto admit = [&](std::chrono::milliseconds after) {
+    return access.Admit(Scope::kInfer, "Bearer alpha", start + after, retry_after).has_value();
+  };
+  using std::chrono::milliseconds;
+  // At once as many as in a second, then one each quarter of it.
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(admit(milliseconds(0)));
+  EXPECT_FALSE(admit(milliseconds(50)));
+  EXPECT_EQ(std::chrono::round<milliseconds>(retry_after), milliseconds(200));
+  EXPECT_TRUE(admit(milliseconds(260)));
+  EXPECT_FALSE(admit(milliseconds(270)));
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(admit(milliseconds(60'000)));
+  EXPECT_FALSE(admit(milliseconds(60'000)));
+  EXPECT_EQ(access.Counts().at(0).refused_rate, 3U);
+}
+
+TEST_F(AccessTest, LimitsOfNothingAreFaults) {
+  EXPECT_THAT(Faulty("tokens:\n" + Entry("a", kAlpha, "[infer], max_in_flight: 0")),
+              ElementsAre(HasSubstr("max_in_flight")));
+  EXPECT_THAT(Faulty("tokens:\n" + Entry("a", kAlpha, "[infer], max_rate: 0")),
+              ElementsAre(HasSubstr("the rate is 0")));
 }
 
 TEST_F(AccessTest, ATokenOpensItsScopesAndNoOthers) {

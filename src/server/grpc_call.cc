@@ -43,6 +43,20 @@ TraceHandle StartTrace(const ModelService& models, const InferCall& call, TimePo
   return trace;
 }
 
+std::string_view AuthorizationOf(const grpc::ServerContextBase& context) {
+  const auto [first, last] = context.client_metadata().equal_range("authorization");
+  // Of two nobody knows which one a proxy has looked at.
+  const bool single = first != last && std::next(first) == last;
+  return single ? std::string_view(first->second.data(), first->second.size()) : std::string_view();
+}
+
+// What gRPC's own retries obey.
+void AddPushback(grpc::ServerContext& context, Duration retry_after) {
+  context.AddTrailingMetadata(
+      "grpc-retry-pushback-ms",
+      std::to_string(std::chrono::ceil<std::chrono::milliseconds>(retry_after).count()));
+}
+
 bool FlagOf(const inference::ModelInferRequest& message, const char* name) {
   const auto found = message.parameters().find(name);
   return found != message.parameters().end() && found->second.bool_param();
@@ -51,11 +65,13 @@ bool FlagOf(const inference::ModelInferRequest& message, const char* name) {
 }  // namespace
 
 Status CheckAccess(const Access& access, Scope scope, const grpc::ServerContextBase& context) {
-  const auto [first, last] = context.client_metadata().equal_range("authorization");
-  // Of two nobody knows which one a proxy has looked at.
-  const bool single = first != last && std::next(first) == last;
-  return access.Check(scope, single ? std::string_view(first->second.data(), first->second.size())
-                                    : std::string_view());
+  return access.Check(scope, AuthorizationOf(context));
+}
+
+Result<Permit> Admit(const Access& access, Scope scope, const grpc::ServerContextBase& context,
+                     Duration& retry_after) {
+  return access.Admit(scope, AuthorizationOf(context), std::chrono::steady_clock::now(),
+                      retry_after);
 }
 
 void UnaryCall::Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue) {
@@ -74,8 +90,10 @@ void UnaryCall::OnAccepted(bool ok) {
   done_.Arm(shared_from_this());
   shared_.open.Add();
   Await(shared_, queue_);
-  const Status allowed = CheckAccess(shared_.access, Scope::kInfer, context_);
-  if (!allowed.ok()) return Fail(allowed, Duration(0));
+  Duration retry_after{0};
+  Result<Permit> admitted = Admit(shared_.access, Scope::kInfer, context_, retry_after);
+  if (!admitted) return Fail(admitted.error(), retry_after);
+  permit_ = std::move(*admitted);
   const auto message = GrpcInferMessage::Parse(bytes_, shared_.message_bytes);
   if (!message) return Fail(message.error(), Duration(0));
   Result<InferCall> call = DecodeGrpcInfer(*message, shared_.models);
@@ -98,12 +116,7 @@ void UnaryCall::OnResponse(InferResponse response) {
 }
 
 void UnaryCall::Fail(const Status& status, Duration retry_after) {
-  if (IsRetryable(status.code())) {
-    // What gRPC's own retries obey.
-    context_.AddTrailingMetadata(
-        "grpc-retry-pushback-ms",
-        std::to_string(std::chrono::ceil<std::chrono::milliseconds>(retry_after).count()));
-  }
+  if (IsRetryable(status.code())) AddPushback(context_, retry_after);
   if (trace_ != nullptr) trace_->Mark(TracePoint::kGrpcSendStart, shared_.models.node().Now());
   writer_.FinishWithError(ToGrpc(status), finished_.Arm(shared_from_this()));
 }
@@ -113,6 +126,7 @@ void UnaryCall::OnFinished(bool ok) {
     if (ok) trace_->Mark(TracePoint::kGrpcSendEnd, shared_.models.node().Now());
     trace_.reset();
   }
+  permit_.reset();
   shared_.open.Remove();
 }
 
@@ -133,6 +147,7 @@ class StreamCall::Request final : public ResponseSink,
 
   const InferReplyFormat format;
   const GrpcReply kind;
+  Permit permit;
   TraceHandle trace;
   RequestId id;            // guarded by the stream's lock
   bool submitted = false;  // guarded by the stream's lock
@@ -158,10 +173,13 @@ void ControlCall::Complete(bool ok) {
   Await(shared_, queue_, scope_, request_, answer_, thread_);
   finishing_ = true;
   shared_.open.Add();
-  const Status allowed = CheckAccess(shared_.access, scope_, context_);
-  if (!allowed.ok()) {
-    return writer_.FinishWithError(ToGrpc(allowed), static_cast<GrpcEvent*>(this));
+  Duration retry_after{0};
+  Result<Permit> admitted = Admit(shared_.access, scope_, context_, retry_after);
+  if (!admitted) {
+    if (IsRetryable(admitted.error().code())) AddPushback(context_, retry_after);
+    return writer_.FinishWithError(ToGrpc(admitted.error()), static_cast<GrpcEvent*>(this));
   }
+  permit_ = std::move(*admitted);
   if (thread_ == nullptr) return Reply();
   thread_->Post([this] { Reply(); });
 }
@@ -225,8 +243,11 @@ void StreamCall::OnRead(bool ok) {
 void StreamCall::Take(TimePoint read_started) {
   const TimePoint read = TraceTime(shared_.models);
   const auto message = GrpcInferMessage::Parse(incoming_, shared_.message_bytes);
-  Result<InferCall> call = message ? DecodeGrpcInfer(*message, shared_.models)
-                                   : Result<InferCall>(Error(message.error()));
+  Duration retry_after{0};
+  Result<Permit> admitted = Admit(shared_.access, Scope::kInfer, context_, retry_after);
+  Result<InferCall> call = !message    ? Result<InferCall>(Error(message.error()))
+                           : !admitted ? Result<InferCall>(Error(admitted.error()))
+                                       : DecodeGrpcInfer(*message, shared_.models);
   if (!call) {
     const MutexLock lock(mutex_);
     return SendError(message ? (**message)->id() : std::string(), call.error());
@@ -239,6 +260,7 @@ void StreamCall::Take(TimePoint read_started) {
   TraceHandle trace = StartTrace(shared_.models, *call, read_started, read);
   auto request = std::make_shared<Request>(shared_from_this(), std::move(call->format), kind);
   request->trace = std::move(trace);
+  request->permit = std::move(*admitted);
   call->request.call_timeout = TimeLeft(context_);
   {
     const MutexLock lock(mutex_);

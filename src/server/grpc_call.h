@@ -102,6 +102,10 @@ class StreamCall;
 // Whether the client of a call may make it, by its metadata `authorization`.
 Status CheckAccess(const Access& access, Scope scope, const grpc::ServerContextBase& context);
 
+// The same for a request that begins now: Access::Admit.
+Result<Permit> Admit(const Access& access, Scope scope, const grpc::ServerContextBase& context,
+                     Duration& retry_after);
+
 // What all calls of a server share. Outlives them.
 struct GrpcShared {
   GrpcShared(ModelService& model_service, std::size_t largest_message, Access allowed)
@@ -139,6 +143,7 @@ class UnaryCall final : public ResponseSink, public std::enable_shared_from_this
   grpc::ServerContext context_;
   grpc::ByteBuffer bytes_;
   grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> writer_{&context_};
+  Permit permit_;
   InferReplyFormat format_;
   RequestId request_;
   TimePoint awaited_{};  // while requests may be traced: since when
@@ -243,6 +248,7 @@ class ControlCall final : public GrpcEvent {
   grpc::ServerContext context_;
   grpc::ByteBuffer bytes_;
   Writer writer_{&context_};
+  Permit permit_;
   bool finishing_ = false;
 };
 

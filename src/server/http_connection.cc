@@ -51,18 +51,19 @@ HttpReply FaultReply(const HttpFault& fault) {
   HttpReply reply;
   reply.code = fault.code;
   reply.body = ErrorJson(fault.message);
-  if (fault.code == 503) reply.retry_after_s = 1;
+  if (fault.code == 429 || fault.code == 503) reply.retry_after_s = fault.retry_after_s;
   return reply;
 }
 
 }  // namespace
 
 HttpConnection::HttpConnection(TcpSocket socket, IoThread& thread, HttpShared& shared,
-                               HttpPort port)
+                               HttpPort port, ClientConnections::Lease lease)
     : transport_(std::move(socket), shared.options.tls.get()),
       thread_(thread),
       shared_(shared),
       port_(port),
+      lease_(std::move(lease)),
       input_(std::make_unique_for_overwrite<char[]>(kInputBytes)),
       input_capacity_(kInputBytes),
       scanner_(shared.options.limits) {
@@ -300,11 +301,19 @@ void HttpConnection::BeginRequest() {
   const bool has_body = head_.chunked || known > 0;
   // Nobody needs a body to ask for health, and nothing is kept of those without a token.
   const Scope scope = ScopeOf(route_);
-  const Status allowed = shared_.options.access.Check(
-      scope == Scope::kNone && has_body ? Scope::kToken : scope, head_.authorization);
-  if (!allowed.ok()) {
-    HttpFault fault{HttpCode(allowed.code()), allowed.message()};
-    if (has_body) return Refuse(fault);
+  Duration retry_after{0};
+  Result<Permit> admitted = shared_.options.access.Admit(
+      scope == Scope::kNone && has_body ? Scope::kToken : scope, head_.authorization,
+      std::chrono::steady_clock::now(), retry_after);
+  if (admitted) {
+    permit_ = std::move(*admitted);
+  } else {
+    const bool limited = admitted.error().code() == StatusCode::kResourceExhausted;
+    HttpFault fault{limited ? std::uint16_t{429} : HttpCode(admitted.error().code()),
+                    admitted.error().message(), RetryAfterSeconds(retry_after)};
+    // Who may come again keeps the connection, if that costs no memory.
+    const bool is_small = limited && !head_.chunked && known <= MemoryBudget::kUncounted;
+    if (has_body && !is_small) return Refuse(fault);
     refusal_ = std::move(fault);
   }
   if (head_.content_length > limits.body_bytes) {
@@ -371,7 +380,10 @@ void HttpConnection::Dispatch() {
   phase_ = Phase::kExecuting;
   has_deadline_ = false;
   if (tracing()) received_last_ = Now();
-  if (refusal_) return Reply(FaultReply(*refusal_));
+  if (refusal_) {
+    body_ = HttpBody();  // the next request's length is counted from none
+    return Reply(FaultReply(*refusal_));
+  }
   if (head_.coding == ContentCoding::kIdentity || body_.size() == 0) return DispatchPlain();
   // However small: how large it becomes is not known before.
   On(
@@ -595,6 +607,7 @@ void HttpConnection::WriteSome() {
 }
 
 void HttpConnection::OnWritten() {
+  permit_.reset();
   if (trace_ != nullptr) {
     trace_->Mark(TracePoint::kHttpSendEnd, Now());
     trace_.reset();

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "runtime/infer.h"
+#include "server/access.h"
+#include "server/client_connections.h"
 #include "server/http_body.h"
 #include "server/http_head.h"
 #include "server/http_message.h"
@@ -30,10 +32,21 @@ struct HttpShared {
   HttpShared(HttpOptions o, ModelService& service)
       : options(std::move(o)),
         bodies(std::make_shared<MemoryBudget>(options.limits.bodies_bytes)),
-        routes(service) {}
+        clients(options.max_connections_per_client
+                    ? std::make_shared<ClientConnections>(*options.max_connections_per_client)
+                    : nullptr),
+        routes(service, [this] { return Counts(); }) {}
+
+  LimitCounts Counts() const {
+    LimitCounts counts;
+    counts.tokens = options.access.Counts();
+    if (clients != nullptr) counts.connections = clients->refused();
+    return counts;
+  }
 
   const HttpOptions options;
   const std::shared_ptr<MemoryBudget> bodies;
+  const std::shared_ptr<ClientConnections> clients;  // null: no limit
   HttpRoutes routes;
   InferDecoder parse_decoder;  // the parse thread's
   // Reads and writes JSON that takes milliseconds, so that other connections' requests do not wait.
@@ -57,7 +70,8 @@ struct HttpShared {
 class HttpConnection final : public ResponseSink,
                              public std::enable_shared_from_this<HttpConnection> {
  public:
-  HttpConnection(TcpSocket socket, IoThread& thread, HttpShared& shared, HttpPort port);
+  HttpConnection(TcpSocket socket, IoThread& thread, HttpShared& shared, HttpPort port,
+                 ClientConnections::Lease lease);
   ~HttpConnection() override;
 
   void Start();
@@ -124,6 +138,7 @@ class HttpConnection final : public ResponseSink,
   IoThread& thread_;
   HttpShared& shared_;
   const HttpPort port_;
+  const ClientConnections::Lease lease_;
 
   Phase phase_ = Phase::kHead;
   bool reading_ = false;
@@ -152,6 +167,7 @@ class HttpConnection final : public ResponseSink,
   std::unique_ptr<ChunkDecoder> chunks_;
   InferReplyFormat format_;
   RequestId request_;
+  Permit permit_;
   std::optional<InferResponse> response_;  // that came before Submit returned
   // While requests may be traced; TimePoint(): before it was so.
   TimePoint received_first_{};

@@ -28,6 +28,7 @@ struct HttpLimits {
 struct HttpFault {
   std::uint16_t code = 400;
   std::string message;
+  std::int64_t retry_after_s = 1;  // 429 and 503
 };
 
 enum class HttpMethod : std::uint8_t { kGet, kHead, kPost, kOther };

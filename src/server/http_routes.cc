@@ -266,7 +266,8 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
       return reply ? std::move(*reply) : ErrorReply(reply.error());
     }
     case Kind::kMetrics: {
-      HttpReply reply = Json(MetricsText(node().Models(), node().Stats()));
+      HttpReply reply =
+          Json(MetricsText(node().Models(), node().Stats(), limits_ ? limits_() : LimitCounts()));
       reply.content_type = kMetricsContentType;
       return reply;
     }

@@ -2,14 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "server/access.h"
 #include "server/http_head.h"
 #include "server/http_message.h"
 #include "server/infer_json.h"
+#include "server/metrics.h"
 #include "server/model_service.h"
 
 namespace duly {
@@ -64,7 +67,9 @@ Scope ScopeOf(const HttpRoute& route);
 class HttpRoutes {
  public:
   // Borrows the service.
-  explicit HttpRoutes(ModelService& service) : service_(service) {}
+  // limits: what the metrics say of them.
+  explicit HttpRoutes(ModelService& service, std::function<LimitCounts()> limits = {})
+      : service_(service), limits_(std::move(limits)) {}
 
   const ModelService& service() const { return service_; }
   Node& node() const { return service_.node(); }
@@ -89,6 +94,7 @@ class HttpRoutes {
   Result<HttpReply> AnswerMemory(const HttpRoute& route, const Buffer& body) const;
 
   ModelService& service_;
+  const std::function<LimitCounts()> limits_;
 };
 
 }  // namespace duly

@@ -33,6 +33,11 @@ constexpr std::string_view kTooManyConnections =
     "Retry-After: 1\r\nConnection: close\r\n\r\n"
     R"({"error":"the server has too many connections"})";
 
+constexpr std::string_view kTooManyOfClient =
+    "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: 48\r\n"
+    "Retry-After: 1\r\nConnection: close\r\n\r\n"
+    R"({"error":"this client has too many connections"})";
+
 // A quarter of the shortest limit, so that none is exceeded by much.
 Duration TickOf(const HttpOptions& options) {
   const Duration shortest = std::min({options.head_timeout, options.body_timeout,
@@ -196,14 +201,27 @@ class HttpServer::Impl {
 
   IoThread& NextThread() { return *threads_[next_thread_++ % threads_.size()]; }
 
+  void TurnAway(TcpSocket& socket, std::string_view answer) const {
+    boost::system::error_code ignored;
+    if (!shared_.options.tls) socket.write_some(asio::buffer(answer), ignored);
+    socket.shutdown(TcpSocket::shutdown_send, ignored);
+  }
+
   void Adopt(TcpSocket socket, IoThread& target, HttpPort kind) {
     if (shared_.connections.load(std::memory_order_relaxed) >= shared_.options.max_connections) {
-      boost::system::error_code ignored;
-      if (!shared_.options.tls) socket.write_some(asio::buffer(kTooManyConnections), ignored);
-      socket.shutdown(TcpSocket::shutdown_send, ignored);
-      return;
+      return TurnAway(socket, kTooManyConnections);
     }
-    auto connection = std::make_shared<HttpConnection>(std::move(socket), target, shared_, kind);
+    ClientConnections::Lease lease;
+    if (shared_.clients != nullptr) {
+      boost::system::error_code error;
+      const tcp::endpoint peer = socket.remote_endpoint(error);
+      std::optional<ClientConnections::Lease> opened;
+      if (!error) opened = shared_.clients->Open(peer.address());
+      if (!opened) return TurnAway(socket, kTooManyOfClient);
+      lease = std::move(*opened);
+    }
+    auto connection = std::make_shared<HttpConnection>(std::move(socket), target, shared_, kind,
+                                                       std::move(lease));
     asio::dispatch(target.context(), [&target, connection = std::move(connection)] {
       target.Add(connection);
       connection->Start();

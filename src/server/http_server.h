@@ -22,8 +22,9 @@ struct HttpOptions {
   std::optional<std::uint16_t> metrics_port = 8002;  // nothing: /metrics on the main port only
   std::uint32_t threads = 0;                         // for I/O; 0: two, or one on a single core
   std::uint32_t max_connections = 4096;              // further ones are told 503
-  Access access;                                     // on both ports
-  std::shared_ptr<const TlsContext> tls;             // likewise; null: not encrypted
+  std::optional<std::uint32_t> max_connections_per_client;  // likewise 429
+  Access access;                                            // on both ports
+  std::shared_ptr<const TlsContext> tls;                    // likewise; null: not encrypted
   HttpLimits limits;
   Duration head_timeout = std::chrono::seconds(10);   // from its first byte to its last
   Duration body_timeout = std::chrono::seconds(30);   // between two arrivals of bytes

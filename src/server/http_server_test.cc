@@ -1068,6 +1068,65 @@ TEST_F(HttpServing, ConnectionsBeyondTheLimitAreTurnedAway) {
       [&] { return TestClient(server_->port()).Call(GetRequest("/v2/health/live")).code == 200; }));
 }
 
+TEST_F(HttpServing, ClientsHaveSoManyConnections) {
+  HttpOptions options = TestOptions();
+  options.max_connections_per_client = 2;
+  Serve(options);
+  auto first = std::make_unique<TestClient>(server_->port());
+  TestClient second(server_->port());
+  EXPECT_EQ(first->Call(GetRequest("/v2/health/live")).code, 200);
+  EXPECT_EQ(second.Call(GetRequest("/v2/health/live")).code, 200);
+  TestReply reply = TestClient(server_->port()).Read();
+  EXPECT_EQ(reply.code, 429);
+  EXPECT_EQ(reply.headers["retry-after"], "1");
+  EXPECT_TRUE(json::accept(reply.body));
+  EXPECT_THAT(second.Call(GetRequest("/metrics")).body,
+              HasSubstr("duly_connection_refusals_total 1\n"));
+  first.reset();
+  EXPECT_TRUE(Soon(
+      [&] { return TestClient(server_->port()).Call(GetRequest("/v2/health/live")).code == 200; }));
+}
+
+TEST_F(HttpServing, ATokensLimitIsToldBeforeTheBodyIsReadOrBesideIt) {
+  const TempFolder folder;
+  Faults faults;
+  HttpOptions options = TestOptions();
+  options.access = Access::Load(
+      folder.Write("tokens.yaml",
+                   "tokens:\n"
+                   "  - name: camera\n"
+                   "    sha256: 8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\n"
+                   "    scopes: [infer, read]\n"
+                   "    max_in_flight: 1\n"),
+      faults);
+  ASSERT_TRUE(faults.empty()) << faults.ToString();
+  node_.HoldRequests();
+  Serve(std::move(options));
+  const std::string token = "Authorization: Bearer alpha\r\n";
+  const std::string body =
+      R"({"inputs":[{"name":"in0","shape":[1],"datatype":"FP32","data":[1]}]})";
+  TestClient first(server_->port());
+  first.Send(PostRequest(kCopy, body, token));
+  ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
+  TestClient second(server_->port());
+  TestReply reply = second.Call(PostRequest(kCopy, body, token));
+  EXPECT_EQ(reply.code, 429);
+  EXPECT_EQ(reply.headers["retry-after"], "1");
+  EXPECT_FALSE(reply.headers.contains("connection"));
+  // A large body is not awaited.
+  TestClient third(server_->port());
+  reply =
+      third.Call(fmt::format("POST {} HTTP/1.1\r\n{}Content-Length: 100000\r\n\r\n", kCopy, token));
+  EXPECT_EQ(reply.code, 429);
+  EXPECT_EQ(reply.headers["connection"], "close");
+  node_.ReleaseOne();
+  EXPECT_EQ(first.Read().code, 200);
+  const std::string metrics = second.Call("GET /metrics HTTP/1.1\r\n" + token + "\r\n").body;
+  EXPECT_THAT(metrics,
+              HasSubstr(R"(duly_token_refusals_total{token="camera",limit="max_in_flight"} 2)"));
+  EXPECT_THAT(metrics, HasSubstr(R"(duly_token_requests_in_flight{token="camera"} 1)"));
+}
+
 TEST_F(HttpServing, OldClientsGetWhatTheyUnderstand) {
   Serve();
   TestClient client(server_->port());

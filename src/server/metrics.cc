@@ -225,10 +225,30 @@ void AddDevices(const EngineStats& stats, Exposition& out) {
   }
 }
 
+void AddLimits(const LimitCounts& limits, Exposition& out) {
+  if (!limits.tokens.empty()) {
+    MetricFamily& refused = out.Counter("duly_token_refusals_total",
+                                        "Requests beyond a limit of their token, by limit");
+    MetricFamily& in_flight =
+        out.Gauge("duly_token_requests_in_flight", "Requests of a token that has limits");
+    for (const TokenCounts& token : limits.tokens) {
+      const Labels labels{{"token", token.name}};
+      Add(refused, With(labels, "limit", "max_in_flight"), Count(token.refused_in_flight));
+      Add(refused, With(labels, "limit", "max_rate"), Count(token.refused_rate));
+      Add(in_flight, labels, token.in_flight);
+    }
+  }
+  if (limits.connections) {
+    Add(out.Counter("duly_connection_refusals_total",
+                    "Connections beyond --max-connections-per-client"),
+        {}, Count(*limits.connections));
+  }
+}
+
 }  // namespace
 
 std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> models,
-                        const EngineStats& stats) {
+                        const EngineStats& stats, const LimitCounts& limits) {
   std::vector<ModelRow> rows;
   for (const auto& model : models) {
     if (model->generation >= stats.models.size()) continue;
@@ -246,6 +266,7 @@ std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> mode
       Count(stats.dispatch_decisions));
   Add(out.Counter("duly_engine_events_total", "Events that the engine handled"), {},
       Count(stats.events));
+  AddLimits(limits, out);
   return out.Text();
 }
 

@@ -32,7 +32,7 @@ struct ReasonRow {
   std::uint16_t http;
   std::string_view text;
 };
-constexpr std::array<ReasonRow, 20> kHttpReasons{{{200, "OK"},
+constexpr std::array<ReasonRow, 21> kHttpReasons{{{200, "OK"},
                                                   {400, "Bad Request"},
                                                   {401, "Unauthorized"},
                                                   {403, "Forbidden"},
@@ -44,6 +44,7 @@ constexpr std::array<ReasonRow, 20> kHttpReasons{{{200, "OK"},
                                                   {414, "URI Too Long"},
                                                   {415, "Unsupported Media Type"},
                                                   {417, "Expectation Failed"},
+                                                  {429, "Too Many Requests"},
                                                   {431, "Request Header Fields Too Large"},
                                                   {499, "Client Closed Request"},
                                                   {500, "Internal Server Error"},

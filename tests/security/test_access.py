@@ -40,6 +40,8 @@ def setUpModule():
     copy_model(folder / "models", "copy", [("FP32", [-1])])
     lines = [f"  - {{name: {name}, sha256: {hashlib.sha256(name.encode()).hexdigest()}, scopes: [{scope}]}}\n"
              for name, scope in SCOPES.items()]
+    lines.append(f"  - {{name: meter, sha256: {hashlib.sha256(b'meter').hexdigest()}, scopes: [infer], "
+                 "max_rate: 2/min}\n")
     (folder / "tokens.yaml").write_text("tokens:\n" + "".join(lines))
     server = Server(os.environ["DULY"], folder / "models", "--tokens", str(folder / "tokens.yaml"),
                     "--model-control-mode", "explicit", "--load-model", "copy", "--allow-client-shm")
@@ -82,6 +84,19 @@ class ClientCases:
                         else:
                             self.assert_refused(self.forbidden, f"lacks the scope '{scope}'", call, token)
 
+    def test_a_rate_is_kept_over_both_protocols(self):
+        values = make_input(self.module, "in0", VALUES)
+        refused = []
+        for _ in range(2):
+            try:
+                self.client.infer("copy", [values], headers=bearer("meter"))
+            except InferenceServerException as error:
+                refused.append((error.status(), error.message()))
+        self.assertTrue(refused)
+        for status, message in refused:
+            self.assertEqual(status, self.too_many)
+            self.assertIn("more than", message)
+
     def test_nothing_opens_without_a_known_token(self):
         for scope, calls in self.calls().items():
             for index, call in enumerate(calls):
@@ -92,7 +107,7 @@ class ClientCases:
 
 class HttpTest(ClientCases, unittest.TestCase):
     module = triton_http
-    unknown, forbidden = "401", "403"
+    unknown, forbidden, too_many = "401", "403", "429"
 
     def setUp(self):
         self.client = triton_http.InferenceServerClient(server.url)
@@ -135,6 +150,7 @@ class HttpTest(ClientCases, unittest.TestCase):
 class GrpcTest(ClientCases, unittest.TestCase):
     module = triton_grpc
     unknown, forbidden = "StatusCode.UNAUTHENTICATED", "StatusCode.PERMISSION_DENIED"
+    too_many = "StatusCode.RESOURCE_EXHAUSTED"
 
     def setUp(self):
         self.client = triton_grpc.InferenceServerClient(server.grpc_url)
