@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/commands.h"
 
+#include "cli/compare.h"
 #include "cli/completion.h"
 #include "cli/load.h"
 #include "cli/log.h"
@@ -18,6 +19,8 @@ std::vector<Command> AllCommands() {
       {"serve", "Serve models over the Open Inference Protocol", AddServeCommand},
       {"load", "Send an open-loop mix of requests to a server and report", AddLoadCommand},
       {"sim", "Run a scenario in virtual time and report", AddSimCommand, Environment::kIgnored},
+      {"compare", "Run a scenario under several policies and compare", AddCompareCommand,
+       Environment::kIgnored},
       {"profile", "Measure every variant and batch size on this machine", AddProfileCommand},
       {"models", "List models, and verify their accuracy", AddModelsCommand},
       {"log", "Read event logs", AddLogCommand, Environment::kIgnored},

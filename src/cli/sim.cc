@@ -14,43 +14,23 @@
 
 #include "base/build.h"
 #include "cli/cli.h"
-#include "cli/flags.h"
 #include "cli/json_output.h"
-#include "cli/policy_flag.h"
 #include "cli/run_flags.h"
+#include "cli/scenario_flags.h"
 #include "cli/sim_report.h"
 #include "cli/stop_signals.h"
-#include "policy/registry.h"
 #include "telemetry/recorder.h"
 
 namespace duly {
 namespace {
 
 struct Flags {
-  std::string file;
+  ScenarioFlags scenario;
   std::optional<std::string> policy;
   std::optional<std::uint64_t> seed;
-  std::optional<Duration> duration;
-  std::optional<Duration> warmup;
-  std::optional<double> load_factor;
   std::string record_file;
   RunFlags run;
 };
-
-void Apply(const Flags& flags, sim::Scenario& scenario) {
-  if (flags.seed) scenario.seed = *flags.seed;
-  if (flags.duration) scenario.duration = *flags.duration;
-  if (flags.warmup) scenario.warmup = *flags.warmup;
-  if (flags.load_factor) scenario.load_factor = *flags.load_factor;
-  if (!flags.policy) return;
-  const PolicyChoice choice = ParsePolicyFlag(*flags.policy);
-  for (sim::ScenarioNode& node : scenario.nodes) {
-    node.policy = {choice.name, {"--policy", 0, 0}, {}};
-    for (const auto& [key, value] : choice.options) {
-      node.policy.options.push_back({key, value, {}, {}});
-    }
-  }
-}
 
 Result<std::unique_ptr<Recorder>> StartRecorder(const Flags& flags, const sim::Scenario& scenario,
                                                 sim::ScenarioRun& run) {
@@ -110,9 +90,10 @@ int Fail(const Status& status) {
 
 int RunSim(const Flags& flags) {
   Faults faults;
-  sim::Scenario scenario = sim::ReadScenario(flags.file, faults);
+  sim::Scenario scenario = ReadScenario(flags.scenario, faults);
   if (!faults.empty()) return Fail(faults.ToStatus());
-  Apply(flags, scenario);
+  if (flags.seed) scenario.seed = *flags.seed;
+  if (flags.policy) SetPolicy(*flags.policy, "--policy", scenario);
   RunFacts facts;
   ReadLabels(flags.run, facts, faults);
   std::vector<std::string> names;
@@ -122,12 +103,7 @@ int RunSim(const Flags& flags) {
     faults.Add({"--record", 0, 0, fmt::format("the scenario has {} nodes", scenario.nodes.size()),
                 "a scenario with one node, because a log is that of one engine"});
   }
-  const auto run = sim::ScenarioRun::Create(
-      scenario,
-      [](const std::string& name, const PolicyOptions& options) {
-        return MakeDispatchPolicy(name, options);
-      },
-      faults);
+  const auto run = CreateRun(scenario, faults);
   if (!faults.empty()) return Fail(faults.ToStatus());
 
   std::unique_ptr<Recorder> recorder;
@@ -157,17 +133,9 @@ int RunSim(const Flags& flags) {
 
 std::function<int()> AddSimCommand(CLI::App& parser) {
   auto flags = std::make_shared<Flags>();
-  parser.add_option("scenario", flags->file, "What there is and who sends (docs/sim.md)")
-      ->type_name("FILE")
-      ->required()
-      ->check(CLI::ExistingFile);
+  AddScenarioFlags(parser, flags->scenario);
   parser.add_option("--policy", flags->policy, "For every node: NAME or NAME:key=value,...")
       ->type_name("NAME");
-  AddDuration(parser, "--duration", flags->duration, "Measured time");
-  AddDuration(parser, "--warmup", flags->warmup, "Time before it, not measured");
-  parser.add_option("--load-factor", flags->load_factor, "Multiplies every rate")
-      ->type_name("F")
-      ->check(CLI::PositiveNumber);
   parser.add_option("--seed", flags->seed, "Of all that is left to chance")->type_name("N");
   parser.add_option("--record", flags->record_file, "Write an event log, as serve does")
       ->type_name("FILE");
