@@ -17,21 +17,35 @@ constexpr std::size_t kKeptQueues = 64;
 // Room that a queue has from the start, so that few ever grow.
 constexpr std::uint32_t kQueueRoom = 64;
 
+// What a generation says of its queue that says nothing.
+constexpr QueuePolicy kNoQueuePolicy;
+
+// By how many levels a request without terms moves at most; each halves or doubles.
+constexpr std::int32_t kMostSteps = 10;
+
 // The nearest that says anything about time decides: the request, its application, its model.
 struct Terms {
   std::optional<Duration> slo;
   std::optional<Duration> timeout;
 };
 
-Terms TermsOf(const Arrival& arrival, const Application& application,
-              const Generation& generation) {
+Terms TermsOf(const Arrival& arrival, const Application& application, const Generation& generation,
+              const QueuePolicy& policy) {
   Terms terms;
   if (arrival.slo >= Duration(0)) terms.slo = arrival.slo;
   if (arrival.timeout >= Duration(0)) terms.timeout = arrival.timeout;
-  if (generation.batching && !generation.batching->allow_timeout_override) terms.timeout.reset();
+  if (!policy.allow_timeout_override) terms.timeout.reset();
   if (terms.slo || terms.timeout) return terms;
   if (application.slo || application.timeout) return {application.slo, application.timeout};
-  return {generation.slo, generation.timeout};
+  const bool own = policy.default_timeout > Duration(0);
+  return {generation.slo, own ? policy.default_timeout : generation.timeout};
+}
+
+// The response time that orders a request without terms: a level before the default one halves it,
+// one behind doubles it.
+Duration TargetOf(std::int32_t steps, Duration target) {
+  const std::int64_t factor = std::int64_t{1} << std::min(std::abs(steps), kMostSteps);
+  return steps < 0 ? target / factor : target * factor;
 }
 
 struct Choice {
@@ -123,6 +137,9 @@ Engine::Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy)
 void Engine::Reserve(GenerationIndex index) {
   const Generation& generation = generations_[index];
   for (Batch& batch : batches_) batch.members.reserve(std::max(generation.max_rows, 1U));
+  if (waiting_of_level_.size() <= index) waiting_of_level_.resize(index + 1);
+  const std::size_t levels = generation.batching ? generation.batching->levels.size() : 0;
+  waiting_of_level_[index].assign(levels + 1, 0);
   stats_.models[index].variant_requests.resize(generation.variants.size());
 }
 
@@ -197,7 +214,11 @@ Request& Engine::NewRequest(TimePoint now) {
   request.arrival = now;
   request.deadline = kNever;
   request.expiry = kNever;
+  request.refuse_at = kNever;
+  request.delay_at = kNever;
   request.drop_at = kNever;
+  request.rank = 0;
+  request.level = 0;
   request.demoted = false;
   request.cancelled = false;
   request.queue = kNoIndex;
@@ -258,6 +279,7 @@ void Engine::RefreshHead(QueueIndex index) {
   const Request& first = waiting.front();
   head.due = first.due;
   head.sequence = first.sequence;
+  head.rank = first.rank;
   head.demoted = first.demoted;
 }
 
@@ -271,6 +293,7 @@ void Engine::Enqueue(Request& request, QueueIndex index) {
   waiting_work_ += request.work;
   ++applications_[request.application].waiting;
   ++stats_.models[request.generation].waiting;
+  ++WaitingOfLevel(request);
 }
 
 void Engine::Dequeue(Request& request) {
@@ -282,12 +305,22 @@ void Engine::Dequeue(Request& request) {
   waiting_work_ -= request.work;
   --applications_[request.application].waiting;
   --stats_.models[request.generation].waiting;
+  --WaitingOfLevel(request);
 }
 
 void Engine::Demote(Request& request) {
   const QueueIndex queue = request.queue;
   Dequeue(request);
   request.demoted = true;
+  Enqueue(request, queue);
+}
+
+void Engine::Delay(Request& request) {
+  const QueueIndex queue = request.queue;
+  Dequeue(request);
+  request.demoted = true;
+  request.delay_at = kNever;
+  request.drop_at = std::min(request.expiry, request.refuse_at);
   Enqueue(request, queue);
 }
 
@@ -305,9 +338,20 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   request.application = application_index;
   request.rows = arrival.rows;
   request.on_miss = application.on_miss;
-  const Terms terms = TermsOf(arrival, application, generation);
+  const QueuePolicy* policy = &kNoQueuePolicy;
+  std::int32_t steps = 0;  // behind the default level
+  if (generation.batching) {
+    request.level = generation.batching->LevelOf(arrival.priority);
+    policy = &generation.batching->PolicyOf(request.level);
+    steps = static_cast<std::int32_t>(request.level) -
+            static_cast<std::int32_t>(generation.batching->default_level);
+  }
+  const Terms terms = TermsOf(arrival, application, generation, *policy);
   if (terms.slo) request.deadline = SaturatingAdd(now, *terms.slo);
-  if (terms.timeout) request.expiry = SaturatingAdd(now, *terms.timeout);
+  if (terms.timeout) {
+    const bool delays = policy->on_timeout == OnTimeout::kDelay;
+    (delays ? request.delay_at : request.expiry) = SaturatingAdd(now, *terms.timeout);
+  }
   if (arrival.call_timeout >= Duration(0)) {
     request.expiry = std::min(request.expiry, SaturatingAdd(now, arrival.call_timeout));
   }
@@ -327,17 +371,25 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
     return;
   }
 
+  if (policy->max_requests > 0 && WaitingOfLevel(request) >= policy->max_requests) {
+    EndWaiting(now, request, Outcome::kRejected, RejectReason::kQueueFull, effects);
+    return;
+  }
+
   if (ordering_ == QueueOrdering::kArrival) {
     request.due = now;
+    request.rank = steps;
   } else {
     request.due = request.deadline;
-    if (request.expiry != kNever) {
+    const TimePoint patience = std::min(request.expiry, request.delay_at);
+    if (patience != kNever) {
       const Duration service =
           generation.variants[choice.preferred].placements.front().service.Mean(request.rows);
-      request.due = std::min(request.due, SaturatingAdd(request.expiry, service));
+      request.due = std::min(request.due, SaturatingAdd(patience, service));
     }
     if (!terms.slo && !terms.timeout) {
-      request.due = std::min(request.due, SaturatingAdd(now, policy_->best_effort_target()));
+      request.due =
+          std::min(request.due, SaturatingAdd(now, TargetOf(steps, policy_->best_effort_target())));
     }
   }
 
@@ -367,11 +419,13 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   DULY_CHECK(admission.drop_at == kNever || request.deadline != kNever);
   DULY_CHECK(!admission.due || request.deadline == kNever);
   if (admission.due) request.due = *admission.due;
-  request.demoted = admission.demoted;
+  request.demoted = admission.demoted || request.delay_at <= now;
   request.variant = admission.variant;
   request.work = admission.work;
   request.predicted = admission.predicted;
-  request.drop_at = std::min(request.expiry, admission.drop_at);
+  request.refuse_at = admission.drop_at;
+  if (request.delay_at <= now) request.delay_at = kNever;
+  request.drop_at = std::min({request.expiry, request.refuse_at, request.delay_at});
   if (request.drop_at <= now) {
     EndWaiting(now, request, Outcome::kRejected, RejectReason::kPredictedLate, effects);
     return;
@@ -414,6 +468,10 @@ void Engine::DropDue(TimePoint now, Effects& effects) {
   while (!drops_.empty() && drops_.front().drop_at <= now) {
     Request& request = requests_[drops_.front().index];
     const bool expired = request.expiry <= now;
+    if (!expired && request.refuse_at > now) {
+      Delay(request);
+      continue;
+    }
     Dequeue(request);
     EndWaiting(now, request, expired ? Outcome::kExpired : Outcome::kRejected,
                expired ? RejectReason::kNone : RejectReason::kPredictedLate, effects);

@@ -86,6 +86,11 @@ class Engine {
   View MakeView(TimePoint now) const;
   Request& NewRequest(TimePoint now);
   void Free(Request& request);
+  std::uint32_t& WaitingOfLevel(const Request& request) {
+    return waiting_of_level_[request.generation][request.level];
+  }
+  // Its patience has ended, and it waits on behind those whose lasts.
+  void Delay(Request& request);
   QueueIndex FindQueue(const QueueKey& key);
   void Enqueue(Request& request, QueueIndex queue);
   void Dequeue(Request& request);
@@ -129,10 +134,11 @@ class Engine {
   std::vector<QueueHead> heads_;
   std::unordered_map<QueueKey, QueueIndex, QueueKeyHash> queue_index_;
   QueueIndex next_reused_ = 0;
-  RequestList<DueOrder> order_;   // all that wait
-  Duration waiting_work_{0};      // sum over `order_`
-  RequestList<DropOrder> drops_;  // those whose wait a timer may end
-  std::vector<Batch> batches_;    // slots of all devices, device by device
+  RequestList<DueOrder> order_;                               // all that wait
+  Duration waiting_work_{0};                                  // sum over `order_`
+  std::vector<std::vector<std::uint32_t>> waiting_of_level_;  // [generation][level]
+  RequestList<DropOrder> drops_;                              // those whose wait a timer may end
+  std::vector<Batch> batches_;  // slots of all devices, device by device
   Victims victims_;
 
   TimePoint last_{};

@@ -416,6 +416,135 @@ TEST(Engine, RetryAfterIsTheWorkThatTheNodeHas) {
   EXPECT_EQ(driver[4].finish.retry_after, milliseconds(18));
 }
 
+// Priority levels.
+
+// One slot, a model of 10 ms with three levels, of which the second is the default one.
+NodeBuilder NodeWithLevels(std::vector<QueuePolicy> levels = std::vector<QueuePolicy>(3)) {
+  NodeBuilder node;
+  const GenerationIndex g = node.Model("m", {{1, 10}});
+  node[g].batching = DynamicBatching();
+  node[g].batching->levels = std::move(levels);
+  node[g].batching->default_level = 2;
+  return node;
+}
+
+Arrival OfPriority(std::uint32_t priority) {
+  Arrival arrival;
+  arrival.priority = priority;
+  return arrival;
+}
+
+std::unique_ptr<DispatchPolicy> Fifo() { return MakeDispatchPolicy("fifo", {}).value(); }
+
+std::vector<std::int64_t> StartsInMs(const VirtualDriver& driver) {
+  std::vector<std::int64_t> starts;
+  for (const VirtualDriver::Record& record : driver.records()) {
+    starts.push_back(record.started == kNever ? -1 : ToNanos(record.started) / 1'000'000);
+  }
+  return starts;
+}
+
+TEST(EngineLevels, GoBeforeArrivalAndTheDefaultOneIsThatOfOtherModels) {
+  NodeBuilder node = NodeWithLevels();
+  const GenerationIndex other = node.Model("other", {{1, 10}});
+  VirtualDriver driver = Drive(node, Fifo());
+  driver.ArriveAt(At(milliseconds(0)), OfPriority(0));
+  driver.ArriveAt(At(milliseconds(1)), OfPriority(3));
+  driver.ArriveAt(At(milliseconds(2)), OfPriority(2));
+  driver.ArriveAt(At(milliseconds(3)), Of(other));
+  driver.ArriveAt(At(milliseconds(4)), OfPriority(4));  // none of its levels
+  driver.ArriveAt(At(milliseconds(5)), OfPriority(1));
+  driver.Run();
+  ASSERT_THAT(driver.violations(), IsEmpty());
+  EXPECT_THAT(StartsInMs(driver), ElementsAre(0, 50, 20, 30, 40, 10));
+}
+
+TEST(EngineLevels, MeanNothingToAModelWithoutThem) {
+  NodeBuilder node;
+  node.Model("m", {{1, 10}});
+  VirtualDriver driver = Drive(node, Fifo());
+  driver.ArriveAt(At(milliseconds(0)), OfPriority(3));
+  driver.ArriveAt(At(milliseconds(1)), OfPriority(2));
+  driver.ArriveAt(At(milliseconds(2)), OfPriority(1));
+  driver.Run();
+  EXPECT_THAT(StartsInMs(driver), ElementsAre(0, 10, 20));
+}
+
+TEST(EngineLevels, HaveQueuesOfTheirOwnSize) {
+  NodeBuilder node = NodeWithLevels({{.max_requests = 1}, {}, {.max_requests = 2}});
+  VirtualDriver driver = Drive(node, Fifo());
+  for (const std::uint32_t priority : {2U, 1U, 1U, 3U, 3U, 3U, 2U}) {
+    driver.ArriveAt(At(milliseconds(0)), OfPriority(priority));
+  }
+  driver.ArriveAt(At(milliseconds(15)), OfPriority(1));
+  driver.Run();
+  EXPECT_THAT(StartsInMs(driver), ElementsAre(0, 10, -1, 40, 50, -1, 30, 20));
+  EXPECT_EQ(driver[2].finish.reason, RejectReason::kQueueFull);
+}
+
+TEST(EngineLevels, HavePatienceOfTheirOwn) {
+  NodeBuilder node =
+      NodeWithLevels({{.default_timeout = milliseconds(5)},
+                      {},
+                      {.default_timeout = milliseconds(15), .allow_timeout_override = false}});
+  node[0].timeout = milliseconds(100);
+  VirtualDriver driver = Drive(node, Fifo());
+  driver.ArriveAt(At(milliseconds(0)), OfPriority(2));
+  driver.ArriveAt(At(milliseconds(0)), OfPriority(1));
+  Arrival patient = OfPriority(1);
+  patient.timeout = milliseconds(12);
+  driver.ArriveAt(At(milliseconds(0)), patient);
+  patient.priority = 3;
+  patient.timeout = milliseconds(50);
+  driver.ArriveAt(At(milliseconds(0)), patient);
+  driver.Run();
+  EXPECT_EQ(driver[1].ended, At(milliseconds(5)));
+  EXPECT_EQ(driver[1].finish.outcome, Outcome::kExpired);
+  EXPECT_EQ(driver[2].started, At(milliseconds(10)));
+  EXPECT_EQ(driver[3].ended, At(milliseconds(15)));
+  EXPECT_EQ(driver[3].finish.outcome, Outcome::kExpired);
+}
+
+TEST(EngineLevels, DelayedRequestsGoBehindThoseOfTheirLevelWhosePatienceLasts) {
+  QueuePolicy delaying;
+  delaying.default_timeout = milliseconds(5);
+  delaying.on_timeout = OnTimeout::kDelay;
+  NodeBuilder node = NodeWithLevels({{}, delaying, {}});
+  VirtualDriver driver = Drive(node, Fifo());
+  driver.ArriveAt(At(milliseconds(0)), OfPriority(1));
+  driver.ArriveAt(At(milliseconds(1)), OfPriority(3));
+  driver.ArriveAt(At(milliseconds(1)), OfPriority(2));   // until 6
+  driver.ArriveAt(At(milliseconds(18)), OfPriority(2));  // until 23
+  Arrival bounded = OfPriority(2);
+  bounded.call_timeout = milliseconds(25);
+  driver.ArriveAt(At(milliseconds(1)), bounded);  // ends with its call
+  driver.ArriveAt(At(milliseconds(2)), OfPriority(1));
+  driver.Run();
+  ASSERT_THAT(driver.violations(), IsEmpty());
+  EXPECT_THAT(StartsInMs(driver), ElementsAre(0, 40, 30, 20, -1, 10));
+  EXPECT_EQ(driver[4].ended, At(milliseconds(26)));
+  EXPECT_EQ(driver[4].finish.outcome, Outcome::kExpired);
+}
+
+TEST(EngineLevels, OrderByDueOnlyWhatHasNoTerms) {
+  NodeBuilder node = NodeWithLevels();
+  std::vector<Duration> targets;
+  VirtualDriver driver = Drive(
+      node, Admitting([&](const View&, const Request& candidate, VariantMask allowed, Victims&) {
+        targets.push_back(candidate.due - candidate.arrival);
+        EXPECT_EQ(candidate.rank, 0);
+        return TestPolicy::Accept(candidate, allowed);
+      }));
+  for (const std::uint32_t priority : {1U, 2U, 3U}) {
+    driver.ArriveAt(At(milliseconds(0)), OfPriority(priority));
+  }
+  Arrival promised = Promised(milliseconds(80));
+  promised.priority = 1;
+  driver.ArriveAt(At(milliseconds(0)), promised);
+  driver.Run();
+  EXPECT_THAT(targets, ElementsAre(milliseconds(500), seconds(1), seconds(2), milliseconds(80)));
+}
+
 // Terms: what bounds a request.
 
 struct TermsCase {
@@ -436,7 +565,7 @@ TEST_P(EngineTerms, ComeFromTheNearestThatSaysAnything) {
   node[g].slo = terms.model_slo;
   node[g].timeout = terms.model_timeout;
   node[g].batching = DynamicBatching();
-  node[g].batching->allow_timeout_override = terms.override_allowed;
+  node[g].batching->queue.allow_timeout_override = terms.override_allowed;
   node.application(0).slo = terms.application_slo;
   node.application(0).timeout = terms.application_timeout;
   TimePoint deadline;
@@ -1123,6 +1252,7 @@ NodeBuilder RandomNode(std::uint64_t seed) {
   NodeBuilder node(slots);
   node.config().max_waiting = 4 + below(60);
   const std::uint32_t models = 1 + below(4);
+  RandomStream levels(seed, "levels");
   for (std::uint32_t m = 0; m < models; ++m) {
     const double ms = 0.2 + random.Uniform() * 8;
     const double part = random.Uniform();
@@ -1140,7 +1270,16 @@ NodeBuilder RandomNode(std::uint64_t seed) {
     if (below(2) == 0) {
       node[g].batching = DynamicBatching();
       node[g].batching->max_queue_delay = Millis(random.Uniform() * 3);
-      node[g].batching->max_queue_requests = below(20);
+      node[g].batching->queue.max_requests = below(20);
+    }
+    if (node[g].batching && levels.Below(2) == 0) {
+      for (std::uint64_t level = 1 + levels.Below(3); level > 0; --level) {
+        QueuePolicy& policy = node[g].batching->levels.emplace_back(node[g].batching->queue);
+        policy.default_timeout = Millis(static_cast<double>(levels.Below(20)));
+        policy.allow_timeout_override = levels.Below(2) == 0;
+        policy.on_timeout = levels.Below(2) == 0 ? OnTimeout::kDelay : OnTimeout::kReject;
+      }
+      node[g].batching->default_level = 1;
     }
     Application& application = node.application(node[g].default_application);
     application.on_miss =
@@ -1170,12 +1309,14 @@ std::unique_ptr<VirtualDriver> RunRandomly(std::uint64_t seed, const std::string
   auto failures = std::make_shared<RandomStream>(seed, "failures");
   driver.FailIf([failures](const StartBatch&) { return failures->Below(20) == 0; });
   RandomStream random(seed, "events");
+  RandomStream priorities(seed, "priorities");
   TimePoint now{};
   for (int i = 0; i < 300; ++i) {
     now += Duration(static_cast<std::int64_t>(random.Exponential(1.5e6)));
     Arrival arrival;
     arrival.generation = static_cast<GenerationIndex>(random.Below(config.generations.size()));
     arrival.shape = random.Below(3);
+    arrival.priority = static_cast<std::uint32_t>(priorities.Below(5));
     if (config.generations[arrival.generation].max_rows > 0) {
       arrival.rows = 1 + static_cast<std::uint32_t>(random.Below(3));
     }

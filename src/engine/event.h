@@ -30,6 +30,7 @@ struct Arrival {
   Duration timeout{-1};       // patience; < 0: the same
   Duration call_timeout{-1};  // the call's own end bounds patience, whatever states it; < 0: none
   double min_accuracy_pct = -1;  // floor; < 0: the application's
+  std::uint32_t priority = 0;    // level, 1 first; 0: the generation's default one
   friend bool operator==(const Arrival&, const Arrival&) = default;
 };
 

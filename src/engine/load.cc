@@ -29,6 +29,14 @@ Status CheckGeneration(const Generation& generation, std::size_t devices,
     return Wrong("model '{}' names application {} of {}", generation.model,
                  generation.default_application, applications);
   }
+  if (generation.batching) {
+    const std::size_t levels = generation.batching->levels.size();
+    const std::uint32_t chosen = generation.batching->default_level;
+    if (levels > kMaxPriorityLevels || chosen > levels || (levels > 0 && chosen == 0)) {
+      return Wrong("model '{}' has priority level {} of {} by default", generation.model, chosen,
+                   levels);
+    }
+  }
   for (const Variant& variant : generation.variants) {
     std::set<DeviceIndex> seen;
     for (const Placement& placement : variant.placements) {

@@ -121,10 +121,12 @@ void VirtualDriver::Collect(TimePoint now) {
              "a request starts that does not wait");
       Expect(record.arrived <= now, "a request starts before its arrival");
       const bool patient = record.arrival.timeout < Duration(0);
-      const DynamicBatching* batching = nullptr;
+      QueuePolicy policy;
       const Generation& generation = engine_.generations()[record.arrival.generation];
-      if (generation.batching) batching = &*generation.batching;
-      Expect(patient || (batching != nullptr && !batching->allow_timeout_override) ||
+      if (const auto& batching = generation.batching) {
+        policy = batching->PolicyOf(batching->LevelOf(record.arrival.priority));
+      }
+      Expect(patient || !policy.allow_timeout_override || policy.on_timeout == OnTimeout::kDelay ||
                  now < SaturatingAdd(record.arrived, record.arrival.timeout),
              "a request starts after its patience");
       Expect(record.arrival.generation == start.generation, "a batch of several models");

@@ -28,15 +28,40 @@ struct VariantSpec {
 // experiments with deadlines.
 inline constexpr const char* kCopyBackend = "copy";
 
-// Settings of the usual dynamic batching (Triton's dynamic_batching), used by size-or-timeout.
+// What becomes of a request whose patience ends.
+enum class OnTimeout : std::uint8_t {
+  kReject,  // it expires
+  kDelay,   // it is served after those of its level whose patience lasts
+};
+
+// Triton's queue policy.
+struct QueuePolicy {
+  std::uint32_t max_requests = 0;  // that wait; 0: the node's bound
+  Duration default_timeout{0};     // 0: none
+  // False: a request's own timeout is ignored, as Triton's allow_timeout_override says.
+  bool allow_timeout_override = true;
+  OnTimeout on_timeout = OnTimeout::kReject;
+};
+
+// Settings of the usual dynamic batching (Triton's dynamic_batching). Size and delay are those of
+// the policy size-or-timeout.
 struct DynamicBatching {
   std::vector<std::uint32_t> preferred_rows;  // ascending; empty: as many as there are
   Duration max_queue_delay{0};
-  std::uint32_t max_queue_requests = 0;  // 0: the node's bound
-  Duration default_timeout{0};           // 0: none
-  // False: a request's own timeout is ignored, as Triton's allow_timeout_override says.
-  bool allow_timeout_override = true;
+  QueuePolicy queue;
+  // Of the priority levels 1 (first), 2, ..., each with its own policy; empty: there are none.
+  std::vector<QueuePolicy> levels;
+  std::uint32_t default_level = 0;  // of requests that name none of them
+
+  // 0 where there are no levels.
+  std::uint32_t LevelOf(std::uint32_t priority) const {
+    return priority == 0 || priority > levels.size() ? default_level : priority;
+  }
+  const QueuePolicy& PolicyOf(std::uint32_t level) const {
+    return level == 0 ? queue : levels[level - 1];
+  }
 };
+inline constexpr std::uint32_t kMaxPriorityLevels = 1000;
 
 // One loaded version of a model with its configuration: what a repository folder says.
 struct ModelSpec {

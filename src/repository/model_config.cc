@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <tuple>
@@ -66,11 +67,8 @@ constexpr std::array<Refusal, 6> kRefusedOfInstanceGroup{{
     {"secondary_devices", "one device for each instance"},
     {"host_policy", "cores of a device in the node's configuration"},
 }};
-constexpr std::array<Refusal, 4> kRefusedOfBatching{{
+constexpr std::array<Refusal, 1> kRefusedOfBatching{{
     {"preserve_ordering", "no such field: each request is answered when it is done"},
-    {"priority_levels", "slo or timeout: queues are ordered by deadline"},
-    {"default_priority_level", "slo or timeout: queues are ordered by deadline"},
-    {"priority_queue_policy", "default_queue_policy"},
 }};
 
 std::optional<DataType> FromProto(inference::DataType type) {
@@ -235,6 +233,8 @@ class Scope {
     }
     return Scope(message, tree, std::move(place), faults_);
   }
+
+  Faults& faults() const { return faults_; }
 
   bool Has(const char* name) const {
     const pb::FieldDescriptor* field = Field(name);
@@ -515,23 +515,61 @@ class Reader {
     batching.max_queue_delay = ReadMicroseconds(scope, "max_queue_delay_microseconds",
                                                 written.max_queue_delay_microseconds())
                                    .value_or(Duration(0));
-    ReadQueuePolicy(written.default_queue_policy(),
-                    scope.Nested("default_queue_policy", written.default_queue_policy()), batching);
+    batching.queue =
+        ReadQueuePolicy(written.default_queue_policy(),
+                        scope.Nested("default_queue_policy", written.default_queue_policy()));
+    ReadLevels(written, scope, batching);
+    // Each level says its own, otherwise.
+    const Duration timeout = batching.queue.default_timeout;
+    if (batching.levels.empty() && timeout > Duration(0)) spec().timeout = timeout;
   }
 
-  void ReadQueuePolicy(const inference::ModelQueuePolicy& policy, const Scope& scope,
-                       DynamicBatching& batching) {
-    if (policy.timeout_action() != inference::ModelQueuePolicy::REJECT) {
-      scope.Fail("timeout_action", "timeout_action DELAY is not served",
-                 "REJECT, or slo with on_miss: serve-late");
+  static void ReadLevels(const inference::ModelDynamicBatching& written, const Scope& scope,
+                         DynamicBatching& batching) {
+    const std::uint64_t levels = written.priority_levels();
+    const std::uint64_t chosen = written.default_priority_level();
+    if (levels > kMaxPriorityLevels) {
+      return scope.Fail("priority_levels", fmt::format("priority_levels is {}", levels),
+                        fmt::format("at most {}", kMaxPriorityLevels));
     }
-    batching.max_queue_requests = policy.max_queue_size();
-    batching.allow_timeout_override =
-        !policy.has_allow_timeout_override() || policy.allow_timeout_override();
-    batching.default_timeout = ReadMicroseconds(scope, "default_timeout_microseconds",
-                                                policy.default_timeout_microseconds())
-                                   .value_or(Duration(0));
-    if (batching.default_timeout > Duration(0)) spec().timeout = batching.default_timeout;
+    if (chosen > levels || (levels > 0 && chosen == 0)) {
+      return scope.Fail(
+          "default_priority_level", fmt::format("default_priority_level is {}", chosen),
+          fmt::format("from {} to priority_levels, which is {}", levels > 0 ? 1 : 0, levels));
+    }
+    batching.levels.assign(levels, batching.queue);
+    batching.default_level = static_cast<std::uint32_t>(chosen);
+    const std::map<std::uint64_t, inference::ModelQueuePolicy> policies(
+        written.priority_queue_policy().begin(), written.priority_queue_policy().end());
+    for (const auto& [level, policy] : policies) {
+      if (level == 0 || level > levels) {
+        scope.Fail("priority_queue_policy", fmt::format("priority_queue_policy of level {}", level),
+                   fmt::format("levels up to priority_levels, which is {}", levels));
+        continue;
+      }
+      // Entries of a map have no places of their own.
+      batching.levels[level - 1] = ReadQueuePolicy(
+          policy, Scope(policy, nullptr, scope.PlaceOf("priority_queue_policy"), scope.faults()));
+    }
+  }
+
+  static QueuePolicy ReadQueuePolicy(const inference::ModelQueuePolicy& written,
+                                     const Scope& scope) {
+    QueuePolicy policy;
+    if (written.timeout_action() == inference::ModelQueuePolicy::DELAY) {
+      policy.on_timeout = OnTimeout::kDelay;
+    } else if (written.timeout_action() != inference::ModelQueuePolicy::REJECT) {
+      scope.Fail("timeout_action",
+                 fmt::format("timeout_action is {}", static_cast<int>(written.timeout_action())),
+                 "REJECT or DELAY");
+    }
+    policy.max_requests = written.max_queue_size();
+    policy.allow_timeout_override =
+        !written.has_allow_timeout_override() || written.allow_timeout_override();
+    policy.default_timeout = ReadMicroseconds(scope, "default_timeout_microseconds",
+                                              written.default_timeout_microseconds())
+                                 .value_or(Duration(0));
+    return policy;
   }
 
   void ReadWarmup() {

@@ -19,13 +19,18 @@ namespace {
 
 namespace pb = google::protobuf;
 
+bool SamePolicy(const QueuePolicy& a, const QueuePolicy& b) {
+  return a.max_requests == b.max_requests && a.default_timeout == b.default_timeout &&
+         a.allow_timeout_override == b.allow_timeout_override && a.on_timeout == b.on_timeout;
+}
+
 bool SameBatching(const std::optional<DynamicBatching>& a,
                   const std::optional<DynamicBatching>& b) {
   if (!a || !b) return a.has_value() == b.has_value();
   return a->preferred_rows == b->preferred_rows && a->max_queue_delay == b->max_queue_delay &&
-         a->max_queue_requests == b->max_queue_requests &&
-         a->default_timeout == b->default_timeout &&
-         a->allow_timeout_override == b->allow_timeout_override;
+         SamePolicy(a->queue, b->queue) && a->default_level == b->default_level &&
+         std::equal(a->levels.begin(), a->levels.end(), b->levels.begin(), b->levels.end(),
+                    SamePolicy);
 }
 
 bool Same(const ModelConfigFile& a, const ModelConfigFile& b) {
@@ -37,8 +42,8 @@ bool Same(const ModelConfigFile& a, const ModelConfigFile& b) {
          x.warmup_runs == y.warmup_runs && x.parameters == y.parameters &&
          x.label_files == y.label_files && x.formats == y.formats &&
          SameBatching(x.dynamic_batching, y.dynamic_batching) &&
-         a.versions.kind == b.versions.kind && a.versions.latest == b.versions.latest &&
-         a.versions.specific == b.versions.specific && a.model_filename == b.model_filename;
+         a.versions.latest == b.versions.latest && a.versions.specific == b.versions.specific &&
+         a.model_filename == b.model_filename;
 }
 
 void CheckFaults(const Faults& faults, const std::string& text) {

@@ -51,6 +51,9 @@ dynamic_batching {
     allow_timeout_override: false
     max_queue_size: 64
   }
+  priority_levels: 3
+  default_priority_level: 2
+  priority_queue_policy { key: 3 value { timeout_action: DELAY default_timeout_microseconds: 7 } }
 }
 parameters { key: "b" value { string_value: "2" } }
 parameters { key: "a" value { string_value: "1" } }
@@ -79,14 +82,25 @@ model_transaction_policy { decoupled: false }
   EXPECT_EQ(spec.parameters, (Pairs{{"a", "1"}, {"b", "2"}}));
   EXPECT_EQ(spec.instances, 3u);
   EXPECT_EQ(spec.warmup_runs, 4u);
-  EXPECT_EQ(spec.timeout, microseconds(20000));
+  EXPECT_FALSE(spec.timeout.has_value());  // each level has its own
   EXPECT_EQ(spec.config_file, folder.At("m/config.pbtxt"));
   ASSERT_TRUE(spec.dynamic_batching.has_value());
   EXPECT_EQ(spec.dynamic_batching->preferred_rows, (std::vector<std::uint32_t>{4, 8}));
   EXPECT_EQ(spec.dynamic_batching->max_queue_delay, microseconds(500));
-  EXPECT_EQ(spec.dynamic_batching->max_queue_requests, 64u);
-  EXPECT_EQ(spec.dynamic_batching->default_timeout, microseconds(20000));
-  EXPECT_FALSE(spec.dynamic_batching->allow_timeout_override);
+  EXPECT_EQ(spec.dynamic_batching->queue.max_requests, 64u);
+  EXPECT_EQ(spec.dynamic_batching->queue.default_timeout, microseconds(20000));
+  EXPECT_FALSE(spec.dynamic_batching->queue.allow_timeout_override);
+  EXPECT_EQ(spec.dynamic_batching->default_level, 2u);
+  ASSERT_EQ(spec.dynamic_batching->levels.size(), 3u);
+  for (const std::size_t level : {0u, 1u}) {
+    EXPECT_EQ(spec.dynamic_batching->levels[level].max_requests, 64u);
+    EXPECT_EQ(spec.dynamic_batching->levels[level].default_timeout, microseconds(20000));
+    EXPECT_EQ(spec.dynamic_batching->levels[level].on_timeout, OnTimeout::kReject);
+  }
+  EXPECT_EQ(spec.dynamic_batching->levels[2].max_requests, 0u);
+  EXPECT_EQ(spec.dynamic_batching->levels[2].default_timeout, microseconds(7));
+  EXPECT_TRUE(spec.dynamic_batching->levels[2].allow_timeout_override);
+  EXPECT_EQ(spec.dynamic_batching->levels[2].on_timeout, OnTimeout::kDelay);
   EXPECT_EQ(config.versions.kind, VersionPolicy::Kind::kSpecific);
   EXPECT_EQ(config.versions.specific, (std::vector<std::int64_t>{3, 1}));
   EXPECT_EQ(config.model_filename, "net.onnx");
@@ -120,7 +134,7 @@ TEST(ModelConfig, OmittedSettingsHaveTheirDefaults) {
   EXPECT_FALSE(Parsed("max_batch_size: 0").spec.rows_from_file);
   const ModelConfigFile batching = Parsed("dynamic_batching { preferred_batch_size: 64 }");
   EXPECT_TRUE(batching.spec.rows_from_file);
-  EXPECT_TRUE(batching.spec.dynamic_batching->allow_timeout_override);
+  EXPECT_TRUE(batching.spec.dynamic_batching->queue.allow_timeout_override);
   const ModelConfigFile scalar = Parsed("input { name: 'x' data_type: TYPE_INT64 }");
   EXPECT_FALSE(scalar.spec.rows_from_file);
   EXPECT_EQ(scalar.spec.max_rows, 0u);
@@ -207,15 +221,20 @@ const BadConfig kNotServed[] = {
      "config.pbtxt:1:70: allow_ragged_batch is not served: expected requests of one shape"},
     {"max_batch_size: 4\ndynamic_batching { priority_levels: 2 default_priority_level: 1 "
      "preserve_ordering: true }",
-     "config.pbtxt:2:20: priority_levels is not served: expected slo or timeout: queues are "
-     "ordered by deadline\n"
-     "config.pbtxt:2:39: default_priority_level is not served: expected slo or timeout: queues are "
-     "ordered by deadline\n"
      "config.pbtxt:2:65: preserve_ordering is not served: expected no such field: each request is "
      "answered when it is done"},
-    {"dynamic_batching { default_queue_policy { timeout_action: DELAY } }",
-     "config.pbtxt:1:43: timeout_action DELAY is not served: expected REJECT, or slo with on_miss: "
-     "serve-late"},
+    {"dynamic_batching { priority_levels: 2 }",
+     "config.pbtxt:1:1: default_priority_level is 0: expected from 1 to priority_levels, which is "
+     "2"},
+    {"dynamic_batching { default_priority_level: 1 }",
+     "config.pbtxt:1:20: default_priority_level is 1: expected from 0 to priority_levels, which is "
+     "0"},
+    {"dynamic_batching { priority_levels: 18446744073709551615 default_priority_level: 1 }",
+     "config.pbtxt:1:20: priority_levels is 18446744073709551615: expected at most 1000"},
+    {"dynamic_batching { priority_levels: 1 default_priority_level: 1 priority_queue_policy { key: "
+     "2 value { max_queue_size: 1 } } }",
+     "config.pbtxt:1:65: priority_queue_policy of level 2: expected levels up to priority_levels, "
+     "which is 1"},
     {"model_warmup { inputs { key: 'x' value { input_data_file: 'f' } } }",
      "config.pbtxt:1:16: input_data_file of warm-up input 'x' is not served: expected zero_data or "
      "random_data"},

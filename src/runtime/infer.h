@@ -115,7 +115,8 @@ struct InferRequest {
   // The call itself ends then: bounds patience, whoever states it, and says nothing of a promise.
   std::optional<Duration> call_timeout;
   std::optional<double> min_accuracy_pct;
-  VariantMask variants = 0;  // the client's choice; 0: the application's
+  VariantMask variants = 0;    // the client's choice; 0: the application's
+  std::uint32_t priority = 0;  // 1 first; 0, and levels that the model does not have: its default
 };
 
 }  // namespace duly

@@ -459,6 +459,7 @@ RequestId LiveNode::Submit(InferRequest request, ResponseHandle response) {
   if (request.slo) event.arrival.slo = *request.slo;
   if (request.timeout) event.arrival.timeout = *request.timeout;
   if (request.call_timeout) event.arrival.call_timeout = *request.call_timeout;
+  event.arrival.priority = request.priority;
   if (request.min_accuracy_pct) event.arrival.min_accuracy_pct = *request.min_accuracy_pct;
 
   auto pending = std::make_unique<Pending>(Pending{std::move(request), std::move(response)});

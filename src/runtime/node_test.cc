@@ -237,6 +237,30 @@ TEST_F(NodeTest, ExpiresByTimerWhileABatchRuns) {
   EXPECT_EQ(first->Get().outcome, Outcome::kOnTime);
 }
 
+TEST_F(NodeTest, AnUrgentRequestGoesFirst) {
+  NodeOptions options = Options(1, "fifo");
+  options.models[0].dynamic_batching.emplace();
+  options.models[0].dynamic_batching->levels.resize(2);
+  options.models[0].dynamic_batching->default_level = 2;
+  StartNode(std::move(options));
+  const std::shared_ptr<Answers> first = Occupy();
+  const TimePoint before = node_->Now();
+  const std::shared_ptr<Answers> usual = Submit(Request(1)).second;
+  InferRequest request = Request(2);
+  request.priority = 1;
+  const std::shared_ptr<Answers> urgent = Submit(std::move(request)).second;
+  const TimePoint waiting = node_->Now();
+  gate_.Set(true);
+  const InferReport one = first->Get().report;
+  const InferReport two = urgent->Get().report;
+  const InferReport three = usual->Get().report;
+  // Each starts when the one before it ends.
+  EXPECT_EQ(two.ended - two.compute, one.ended);
+  EXPECT_EQ(three.ended - three.compute, two.ended);
+  EXPECT_GT(three.ended - three.compute - three.queue, before);
+  EXPECT_LT(two.ended - two.compute - two.queue, waiting);
+}
+
 TEST_F(NodeTest, RefusesAtOnceWhatCannotBeKept) {
   StartNode(Options(1));
   const std::shared_ptr<Answers> first = Occupy();

@@ -280,7 +280,11 @@ Status InferRequestBuilder::SetParameter(std::string_view name, const ParameterV
     return Status();
   }
   if (name == "priority") {
-    return AsUnsigned(value) ? Status() : invalid("a whole number, 0 or more");
+    const std::optional<std::uint64_t> level = AsUnsigned(value);
+    if (!level) return invalid("a whole number, 0 or more");
+    request_.priority = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(*level, std::numeric_limits<std::uint32_t>::max()));
+    return Status();
   }
   if (name == "duly_report") {
     const auto* flag = std::get_if<bool>(&value);

@@ -531,6 +531,9 @@ TEST_F(InferJson, ParametersReachTheRequest) {
   EXPECT_EQ(call->request.slo, std::chrono::milliseconds(50));
   EXPECT_EQ(call->request.application, node_.FindModel("variants", -1)->generation);
   EXPECT_EQ(call->request.min_accuracy_pct, 93.5);
+  EXPECT_EQ(call->request.priority, 2U);
+  EXPECT_EQ(with("variants", R"({"priority":18446744073709551615})")->request.priority,
+            std::numeric_limits<std::uint32_t>::max());
   EXPECT_EQ(call->request.variants, 2U);
   EXPECT_TRUE(call->format.report);
 

@@ -53,17 +53,29 @@ Shape ConfigDims(const ModelSpec& model, const TensorSpec& tensor) {
   return dims;
 }
 
+void FillPolicy(const QueuePolicy& settings, inference::ModelQueuePolicy& policy) {
+  if (settings.on_timeout == OnTimeout::kDelay) {
+    policy.set_timeout_action(inference::ModelQueuePolicy::DELAY);
+  }
+  policy.set_default_timeout_microseconds(
+      static_cast<std::uint64_t>(settings.default_timeout.count() / 1000));
+  policy.set_allow_timeout_override(settings.allow_timeout_override);
+  policy.set_max_queue_size(settings.max_requests);
+}
+
 void FillBatching(const ModelSpec& model, inference::ModelDynamicBatching& batching) {
   const DynamicBatching settings = model.dynamic_batching.value_or(DynamicBatching());
-  const auto micros = [](Duration d) { return static_cast<std::uint64_t>(d.count() / 1000); };
   for (const std::uint32_t rows : settings.preferred_rows) {
     batching.add_preferred_batch_size(static_cast<std::int32_t>(rows));
   }
-  batching.set_max_queue_delay_microseconds(micros(settings.max_queue_delay));
-  inference::ModelQueuePolicy& policy = *batching.mutable_default_queue_policy();
-  policy.set_default_timeout_microseconds(micros(settings.default_timeout));
-  policy.set_allow_timeout_override(settings.allow_timeout_override);
-  policy.set_max_queue_size(settings.max_queue_requests);
+  batching.set_max_queue_delay_microseconds(
+      static_cast<std::uint64_t>(settings.max_queue_delay.count() / 1000));
+  FillPolicy(settings.queue, *batching.mutable_default_queue_policy());
+  batching.set_priority_levels(settings.levels.size());
+  batching.set_default_priority_level(settings.default_level);
+  for (std::size_t i = 0; i < settings.levels.size(); ++i) {
+    FillPolicy(settings.levels[i], (*batching.mutable_priority_queue_policy())[i + 1]);
+  }
 }
 
 inference::ModelConfig ConfigOf(const ModelSpec& spec) {

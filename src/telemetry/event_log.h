@@ -26,7 +26,7 @@
 namespace duly {
 
 inline constexpr std::string_view kEventLogMagic = "DULYLOG\n";
-inline constexpr std::uint32_t kEventLogVersion = 3;
+inline constexpr std::uint32_t kEventLogVersion = 4;
 inline constexpr std::size_t kEventLogPreludeBytes = 20;
 inline constexpr std::size_t kEventLogFrameBytes = 16;
 

@@ -50,6 +50,7 @@ struct ArrivalOptions {  // follows kArrivalWithOptions; else they are as in Arr
   std::int64_t timeout;
   std::int64_t call_timeout;
   double min_accuracy_pct;
+  std::uint32_t priority;
 };
 
 struct BatchDoneRecord {

@@ -63,6 +63,7 @@ Event AnyEvent(Chance& random) {
     if (random.Below(2) == 0) a.slo = AnyDuration(random);
     if (random.Below(2) == 0) a.timeout = AnyDuration(random);
     if (random.Below(2) == 0) a.min_accuracy_pct = random.random.Normal() * 1e-3;
+    if (random.Below(2) == 0) a.priority = AnyU32(random);
   } else if (event.kind == Event::Kind::kBatchDone) {
     event.done.batch = AnyU32(random);
     event.done.failed = random.Below(2) == 0;
@@ -255,6 +256,19 @@ TEST(EventLogHeader, ComesBackExactly) {
     EXPECT_EQ(generation.slo, b.generations[g].slo);
     EXPECT_EQ(generation.timeout, b.generations[g].timeout);
     EXPECT_EQ(generation.batching.has_value(), b.generations[g].batching.has_value());
+    if (generation.batching) {
+      const DynamicBatching& batching = *b.generations[g].batching;
+      EXPECT_EQ(generation.batching->queue.max_requests, batching.queue.max_requests);
+      EXPECT_EQ(generation.batching->default_level, batching.default_level);
+      ASSERT_EQ(generation.batching->levels.size(), batching.levels.size());
+      for (std::size_t level = 0; level < batching.levels.size(); ++level) {
+        const QueuePolicy& policy = generation.batching->levels[level];
+        EXPECT_EQ(policy.max_requests, batching.levels[level].max_requests);
+        EXPECT_EQ(policy.default_timeout, batching.levels[level].default_timeout);
+        EXPECT_EQ(policy.allow_timeout_override, batching.levels[level].allow_timeout_override);
+        EXPECT_EQ(policy.on_timeout, batching.levels[level].on_timeout);
+      }
+    }
     ASSERT_EQ(generation.variants.size(), b.generations[g].variants.size());
     for (std::size_t v = 0; v < generation.variants.size(); ++v) {
       const Variant& variant = generation.variants[v];
@@ -417,7 +431,7 @@ TEST(EventLogReader, SaysWhatIsNotAnEventLog) {
   std::string older = EncodeLog(TestHeader(), {});
   older[8] = 1;
   EXPECT_THAT(ReadAll(older).status.message(),
-              HasSubstr("test.log: has format version 1: expected 3"));
+              HasSubstr("test.log: has format version 1: expected 4"));
   EXPECT_THAT(EventLogReader::Open("/nowhere/run.log").error().message(),
               HasSubstr("No such file"));
   EXPECT_THAT(EventLogReader::Open("/").error().message(), HasSubstr("cannot be read"));

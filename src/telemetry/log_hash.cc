@@ -40,6 +40,8 @@ void Add(Hasher& hasher, const Event& event) {
       const Arrival& a = event.arrival;
       hasher.AddAll(a.generation, a.application, a.shape, a.rows, a.variants, a.slo, a.timeout,
                     a.call_timeout, a.min_accuracy_pct);
+      // Hashes of runs without priorities stay what they were.
+      if (a.priority != 0) hasher.Add(a.priority);
       break;
     }
     case Event::Kind::kBatchDone: {

@@ -49,12 +49,30 @@ std::optional<Duration> GetDuration(const Json& json, const char* key) {
   return Duration(Whole<std::int64_t>(json.at(key)));
 }
 
+Json ToJson(const QueuePolicy& policy) {
+  return {{"max_requests", policy.max_requests},
+          {"default_timeout_ns", policy.default_timeout.count()},
+          {"allow_timeout_override", policy.allow_timeout_override},
+          {"delay", policy.on_timeout == OnTimeout::kDelay}};
+}
+
+QueuePolicy PolicyFrom(const Json& json) {
+  QueuePolicy policy;
+  policy.max_requests = Whole<std::uint32_t>(json.at("max_requests"));
+  policy.default_timeout = Duration(Whole<std::int64_t>(json.at("default_timeout_ns")));
+  policy.allow_timeout_override = json.at("allow_timeout_override").get<bool>();
+  policy.on_timeout = json.at("delay").get<bool>() ? OnTimeout::kDelay : OnTimeout::kReject;
+  return policy;
+}
+
 Json ToJson(const DynamicBatching& batching) {
+  Json levels = Json::array();
+  for (const QueuePolicy& level : batching.levels) levels.push_back(ToJson(level));
   return {{"preferred_rows", batching.preferred_rows},
           {"max_queue_delay_ns", batching.max_queue_delay.count()},
-          {"max_queue_requests", batching.max_queue_requests},
-          {"default_timeout_ns", batching.default_timeout.count()},
-          {"allow_timeout_override", batching.allow_timeout_override}};
+          {"queue", ToJson(batching.queue)},
+          {"levels", std::move(levels)},
+          {"default_level", batching.default_level}};
 }
 
 DynamicBatching BatchingFrom(const Json& json) {
@@ -63,9 +81,9 @@ DynamicBatching BatchingFrom(const Json& json) {
     batching.preferred_rows.push_back(Whole<std::uint32_t>(rows));
   }
   batching.max_queue_delay = Duration(Whole<std::int64_t>(json.at("max_queue_delay_ns")));
-  batching.max_queue_requests = Whole<std::uint32_t>(json.at("max_queue_requests"));
-  batching.default_timeout = Duration(Whole<std::int64_t>(json.at("default_timeout_ns")));
-  batching.allow_timeout_override = json.at("allow_timeout_override").get<bool>();
+  batching.queue = PolicyFrom(json.at("queue"));
+  for (const Json& level : json.at("levels")) batching.levels.push_back(PolicyFrom(level));
+  batching.default_level = Whole<std::uint32_t>(json.at("default_level"));
   return batching;
 }
 

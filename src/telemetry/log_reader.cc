@@ -107,6 +107,7 @@ std::int64_t TakeArrival(Cursor& cursor, std::uint64_t number, Arrival& arrival,
     arrival.timeout = ToDuration(options.timeout);
     arrival.call_timeout = ToDuration(options.call_timeout);
     arrival.min_accuracy_pct = options.min_accuracy_pct;
+    arrival.priority = options.priority;
   }
   return record.time;
 }

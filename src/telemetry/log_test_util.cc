@@ -125,6 +125,7 @@ class Script {
       case 2:
         arrival.call_timeout = microseconds(50'000);
         arrival.min_accuracy_pct = 90.3;
+        arrival.priority = 1;
         break;
       default:
         break;
@@ -212,11 +213,14 @@ EventLogHeader TestHeader() {
   tagger.default_application = 2;
   tagger.variants = {{"int8", 1.0 / 3, {PlacedOn(1, microseconds(1500), 1)}},
                      {"fp32", 0.1, {PlacedOn(0, microseconds(4000), 1)}}};
-  tagger.batching = DynamicBatching{.preferred_rows = {4, 8},
-                                    .max_queue_delay = milliseconds(2),
-                                    .max_queue_requests = 100,
-                                    .default_timeout = Duration(0),
-                                    .allow_timeout_override = true};
+  tagger.batching = DynamicBatching{
+      .preferred_rows = {4, 8},
+      .max_queue_delay = milliseconds(2),
+      .queue = {.max_requests = 100},
+      .levels = {QueuePolicy{.max_requests = 7}, QueuePolicy{.default_timeout = milliseconds(30),
+                                                             .allow_timeout_override = false,
+                                                             .on_timeout = OnTimeout::kDelay}},
+      .default_level = 2};
   config.generations = {detector, speech, tagger};
 
   config.applications.resize(4);

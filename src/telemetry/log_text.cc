@@ -32,6 +32,7 @@ std::string Describe(const Arrival& arrival, const RequestId& arrived, const Eng
   if (arrival.call_timeout >= Duration(0)) {
     text += ", call timeout " + ExactMillis(arrival.call_timeout);
   }
+  if (arrival.priority != 0) text += fmt::format(", priority {}", arrival.priority);
   if (arrival.min_accuracy_pct >= 0) text += fmt::format(", floor {}%", arrival.min_accuracy_pct);
   return text;
 }

@@ -55,7 +55,7 @@ inline std::uint8_t* PutArrival(std::uint8_t* out, std::int64_t time, const Arri
                                 std::uint32_t index) {
   const bool has_options = arrival.slo != Duration(-1) || arrival.timeout != Duration(-1) ||
                            arrival.call_timeout != Duration(-1) || arrival.variants != 0 ||
-                           arrival.min_accuracy_pct != -1;
+                           arrival.min_accuracy_pct != -1 || arrival.priority != 0;
   out = Put(out, ArrivalRecord{.tag = has_options ? kArrivalWithOptions : kArrival,
                                .time = time,
                                .generation = arrival.generation,
@@ -68,7 +68,8 @@ inline std::uint8_t* PutArrival(std::uint8_t* out, std::int64_t time, const Arri
                                  .slo = arrival.slo.count(),
                                  .timeout = arrival.timeout.count(),
                                  .call_timeout = arrival.call_timeout.count(),
-                                 .min_accuracy_pct = arrival.min_accuracy_pct});
+                                 .min_accuracy_pct = arrival.min_accuracy_pct,
+                                 .priority = arrival.priority});
 }
 
 inline std::uint8_t* PutBatchDone(std::uint8_t* out, std::int64_t time, const BatchDone& done) {

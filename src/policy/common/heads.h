@@ -10,8 +10,9 @@
 
 namespace duly {
 
-// The order of heads is the order of requests: demoted last, then due, then arrival.
+// The order of heads is the order of requests: rank, demoted last, then due, then arrival.
 inline bool Before(const QueueHead& a, const QueueHead& b) {
+  if (a.rank != b.rank) return a.rank < b.rank;
   if (a.demoted != b.demoted) return b.demoted;
   if (a.due != b.due) return a.due < b.due;
   return a.sequence < b.sequence;

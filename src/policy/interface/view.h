@@ -83,6 +83,9 @@ struct Request {
   // arrival order: the arrival.
   TimePoint due = kNever;
   std::uint64_t sequence = 0;  // number of its arrival event; breaks every tie
+  // Under arrival order: its priority level less the default one of its model.
+  std::int32_t rank = 0;
+  std::uint32_t level = 0;  // its priority level, from 1 on; 0: its model has none
   TimePoint arrival{};
   TimePoint deadline = kNever;  // promise: the answer is on time until then
   TimePoint expiry = kNever;    // patience: it starts before then or not at all
@@ -99,15 +102,19 @@ struct Request {
   bool demoted = false;  // cannot be on time any more and is served after those that can
   bool cancelled = false;
 
-  Duration predicted{0};       // response time as predicted at admission; 0 when it was not
-  TimePoint drop_at = kNever;  // when a timer ends its wait: expiry, or the deadline of the refused
+  Duration predicted{0};         // response time as predicted at admission; 0 when it was not
+  TimePoint refuse_at = kNever;  // when its promise is given up
+  TimePoint delay_at = kNever;   // when its patience ends, if it is to be served late then
+  TimePoint drop_at = kNever;    // the first of expiry, refuse_at and delay_at
   TimePoint started{};
   std::uint32_t batch = kNoIndex;
 };
 
-// Order of waiting: those that can still be on time first, then by due, then by arrival.
+// Order of waiting: by rank; then those that can still be on time first, then by due, then by
+// arrival.
 struct DueOrder {
   bool operator()(const Request& a, const Request& b) const {
+    if (a.rank != b.rank) return a.rank < b.rank;
     if (a.demoted != b.demoted) return b.demoted;
     if (a.due != b.due) return a.due < b.due;
     return a.sequence < b.sequence;
@@ -162,6 +169,7 @@ struct Queue {
 struct QueueHead {
   TimePoint due = kNever;      // of the first request; kNever and count 0 when the queue is empty
   std::uint64_t sequence = 0;  // of the first request
+  std::int32_t rank = 0;
   bool demoted = false;
   std::uint32_t count = 0;
   GenerationIndex generation = 0;

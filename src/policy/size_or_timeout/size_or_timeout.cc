@@ -7,17 +7,11 @@
 
 namespace duly {
 
-Admission SizeOrTimeoutPolicy::Admit(const View& view, const Request& candidate,
-                                     GenerationIndex generation, VariantMask allowed, Victims&) {
+Admission SizeOrTimeoutPolicy::Admit(const View&, const Request& candidate, GenerationIndex,
+                                     VariantMask allowed, Victims&) {
   Admission admission;
   admission.variants = allowed;
   admission.variant = candidate.variant;
-  const std::optional<DynamicBatching>& batching = view.generations[generation].batching;
-  if (batching && batching->max_queue_requests > 0 &&
-      view.heads[candidate.queue].count >= batching->max_queue_requests) {
-    admission.accept = false;
-    admission.reason = RejectReason::kQueueFull;
-  }
   if (options_.give_up_after > 0 && candidate.deadline != kNever) {
     const auto promise = static_cast<double>((candidate.deadline - candidate.arrival).count());
     admission.drop_at =
@@ -46,6 +40,8 @@ SizeOrTimeoutPolicy::Ready SizeOrTimeoutPolicy::ReadyOf(const View& view,
   std::uint32_t count = 0;
   std::uint32_t preferred_count = 0;
   bool full = false;
+  // Of a prefix: the first in order may have come later than one of a lower priority.
+  TimePoint oldest = queue.waiting.front().arrival;
   for (const Request* request : queue.waiting) {
     if (count > 0 && rows + request->rows > generation.max_rows) {
       full = true;
@@ -53,6 +49,7 @@ SizeOrTimeoutPolicy::Ready SizeOrTimeoutPolicy::ReadyOf(const View& view,
     }
     rows += request->rows;
     ++count;
+    oldest = std::min(oldest, request->arrival);
     if (std::find(preferred.begin(), preferred.end(), rows) != preferred.end()) {
       preferred_count = count;
     }
@@ -61,7 +58,7 @@ SizeOrTimeoutPolicy::Ready SizeOrTimeoutPolicy::ReadyOf(const View& view,
       break;
     }
   }
-  const TimePoint due = SaturatingAdd(queue.waiting.front().arrival, delay);
+  const TimePoint due = SaturatingAdd(oldest, delay);
   if (preferred_count > 0) {
     ready.count = preferred_count;
   } else if (full || due <= view.now) {

@@ -117,7 +117,7 @@ TEST(SizeOrTimeout, RunsTheModelThatIsReadyAndOfThoseTheOneThatCameFirst) {
 
 TEST(SizeOrTimeout, KeepsTheQueueSizeOfTheModel) {
   NodeBuilder node = NodeWith({});
-  node[0].batching->max_queue_requests = 2;
+  node[0].batching->queue.max_requests = 2;
   const GenerationIndex other = node.Model("other", {{1, 10}});
   VirtualDriver driver = Drive(node, SizeOrTimeout());
   for (int i = 0; i < 3; ++i) driver.ArriveAt(At(milliseconds(0)), Of(0));
@@ -126,6 +126,21 @@ TEST(SizeOrTimeout, KeepsTheQueueSizeOfTheModel) {
   EXPECT_EQ(driver[1].finish.outcome, Outcome::kOnTime);
   EXPECT_EQ(driver[2].finish.reason, RejectReason::kQueueFull);
   EXPECT_EQ(driver[6].finish.outcome, Outcome::kOnTime);
+}
+
+TEST(SizeOrTimeout, WaitsNoLongerThanTheDelayOfTheOldestWhateverItsPriority) {
+  NodeBuilder node = NodeWith({});
+  node[0].batching->levels.resize(2);
+  node[0].batching->default_level = 2;
+  VirtualDriver driver = Drive(node, SizeOrTimeout());
+  driver.ArriveAt(At(milliseconds(0)), Of(0));
+  Arrival urgent = Of(0);
+  urgent.priority = 1;
+  driver.ArriveAt(At(milliseconds(4)), urgent);
+  driver.Run();
+  for (const std::size_t i : {0U, 1U}) EXPECT_EQ(driver[i].started, At(milliseconds(5)));
+  // Its batch has it first.
+  EXPECT_EQ(driver[1].finish.batch_position, 0U);
 }
 
 TEST(SizeOrTimeout, PatienceEndsWhileABatchFills) {
