@@ -63,6 +63,22 @@ struct DynamicBatching {
 };
 inline constexpr std::uint32_t kMaxPriorityLevels = 1000;
 
+// An input of a run before a model serves.
+struct WarmUpInput {
+  enum class Data : std::uint8_t { kZeros, kRandom, kFile };
+  std::string name;
+  DataType type = DataType::kFp32;
+  Shape dims;  // without rows
+  Data data = Data::kZeros;
+  std::string file;  // kFile: of one row, as it lies in a tensor
+};
+struct WarmUpSample {
+  std::string name;
+  std::uint32_t rows = 1;
+  std::uint32_t runs = 1;
+  std::vector<WarmUpInput> inputs;  // others are zeros; optional ones are left out
+};
+
 // One loaded version of a model with its configuration: what a repository folder says.
 struct ModelSpec {
   std::string name;
@@ -87,8 +103,9 @@ struct ModelSpec {
   std::optional<Duration> slo;      // default promise
   std::optional<Duration> timeout;  // default patience
   std::optional<DynamicBatching> dynamic_batching;
-  std::uint32_t instances = 0;  // concurrent runs per device; 0: as many as the device has slots
-  std::uint32_t warmup_runs = 1;
+  std::uint32_t instances = 0;    // concurrent runs per device; 0: as many as the device has slots
+  std::uint32_t warmup_runs = 1;  // on zeros
+  std::vector<WarmUpSample> warmup_samples;
 
   // Of config.pbtxt, passed through to clients.
   std::vector<std::pair<std::string, std::string>> parameters;   // sorted by key

@@ -575,22 +575,67 @@ class Reader {
   void ReadWarmup() {
     if (config_.model_warmup().empty()) return;
     std::uint64_t runs = 0;
+    std::uint64_t on_zeros = 0;
     for (int i = 0; i < config_.model_warmup_size(); ++i) {
       const inference::ModelWarmup& warmup = config_.model_warmup(i);
-      const Scope scope = root_.Nested("model_warmup", warmup, i);
       // A sample without a count runs once.
-      runs += std::max(warmup.count(), 1u);
-      for (const auto& [name, input] : warmup.inputs()) {
-        if (input.input_data_file().empty()) continue;
-        scope.Fail("inputs",
-                   fmt::format("input_data_file of warm-up input '{}' is not served", name),
-                   "zero_data or random_data");
+      const std::uint32_t count = std::max(warmup.count(), 1u);
+      runs += count;
+      if (warmup.inputs().empty() && warmup.batch_size() <= 1) {
+        on_zeros += count;
+        continue;
+      }
+      WarmUpSample& sample = spec().warmup_samples.emplace_back();
+      sample.name = warmup.name();
+      sample.rows = std::max(warmup.batch_size(), 1u);
+      sample.runs = count;
+      const Scope scope = root_.Nested("model_warmup", warmup, i);
+      const std::map<std::string, inference::ModelWarmup::Input> inputs(warmup.inputs().begin(),
+                                                                        warmup.inputs().end());
+      for (const auto& [name, input] : inputs) {
+        sample.inputs.push_back(ReadWarmUpInput(name, input, scope));
       }
     }
-    spec().warmup_runs = static_cast<std::uint32_t>(std::min<std::uint64_t>(runs, kMaxWarmupRuns));
+    spec().warmup_runs =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(on_zeros, kMaxWarmupRuns));
     if (runs <= kMaxWarmupRuns) return;
     root_.Fail("model_warmup", fmt::format("model_warmup asks for {} runs", runs),
                fmt::format("at most {}", kMaxWarmupRuns));
+  }
+
+  WarmUpInput ReadWarmUpInput(const std::string& name, const inference::ModelWarmup::Input& written,
+                              const Scope& scope) const {
+    WarmUpInput input;
+    input.name = name;
+    const std::optional<DataType> type = FromProto(written.data_type());
+    if (!type) {
+      scope.Fail("inputs", fmt::format("warm-up input '{}' has no data type", name),
+                 "data_type: TYPE_FP32 or another");
+    }
+    input.type = type.value_or(DataType::kFp32);
+    input.dims.assign(written.dims().begin(), written.dims().end());
+    for (const std::int64_t size : input.dims) {
+      if (size > 0) continue;
+      scope.Fail("inputs", fmt::format("a dimension of warm-up input '{}' is {}", name, size),
+                 "a size from 1");
+    }
+    if (written.has_input_data_file()) {
+      input.data = WarmUpInput::Data::kFile;
+      const std::string file = "warmup/" + written.input_data_file();
+      input.file = RelativeToFile(file, file_);
+      if (!StaysInside(written.input_data_file()) || !IsFile(input.file)) {
+        scope.Fail("inputs",
+                   fmt::format("input_data_file of warm-up input '{}' is '{}'", name,
+                               written.input_data_file()),
+                   "a file in the folder warmup of the model's folder");
+      }
+    } else if (written.has_random_data()) {
+      input.data = WarmUpInput::Data::kRandom;
+    } else if (!written.has_zero_data()) {
+      scope.Fail("inputs", fmt::format("warm-up input '{}' has no data", name),
+                 "zero_data, random_data or input_data_file");
+    }
+    return input;
   }
 
   void ReadAnswers() {

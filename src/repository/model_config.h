@@ -33,7 +33,7 @@ struct ModelConfigFile {
 // Differences from Triton, all of them in what is *not* written: an omitted `max_batch_size` with
 // no input and output is read from the model file; an omitted `allow_timeout_override` allows it;
 // an omitted `count` of an instance group means as many as the device has slots; `dims` may be
-// omitted for scalars. Of `model_warmup`, the number of runs is taken: inputs are zeros.
+// omitted for scalars. Samples of `model_warmup` without inputs are runs on zeros.
 ModelConfigFile ParseModelConfig(const std::string& text, const std::string& file,
                                  const std::string& model_name, Faults& faults);
 

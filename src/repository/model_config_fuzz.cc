@@ -42,6 +42,7 @@ bool Same(const ModelConfigFile& a, const ModelConfigFile& b) {
          x.warmup_runs == y.warmup_runs && x.parameters == y.parameters &&
          x.label_files == y.label_files && x.formats == y.formats &&
          SameBatching(x.dynamic_batching, y.dynamic_batching) &&
+         x.warmup_samples.size() == y.warmup_samples.size() && a.versions.kind == b.versions.kind &&
          a.versions.latest == b.versions.latest && a.versions.specific == b.versions.specific &&
          a.model_filename == b.model_filename;
 }

@@ -28,6 +28,7 @@ ModelConfigFile Parsed(const std::string& text) {
 TEST(ModelConfig, LoadsEverythingThatHasAnEqual) {
   const TempFolder folder;
   folder.Write("m/labels.txt", "cat\r\n\na dog: big\n");
+  folder.Write("m/warmup/image.bin", std::string(12, 'x'));
   Faults faults;
   const ModelConfigFile config = ParseModelConfig(R"(
 name: "m"
@@ -59,6 +60,9 @@ parameters { key: "b" value { string_value: "2" } }
 parameters { key: "a" value { string_value: "1" } }
 model_warmup { name: "w" batch_size: 1 count: 3 inputs { key: "image" value { data_type: TYPE_FP32 dims: [3] zero_data: true } } }
 model_warmup { name: "x" }
+model_warmup { name: "y" batch_size: 2
+  inputs { key: "size" value { data_type: TYPE_INT64 random_data: true } }
+  inputs { key: "image" value { data_type: TYPE_FP32 dims: [3] input_data_file: "image.bin" } } }
 response_cache { enable: false }
 model_transaction_policy { decoupled: false }
 )",
@@ -81,7 +85,23 @@ model_transaction_policy { decoupled: false }
   EXPECT_EQ(spec.labels[0].second, (std::vector<std::string>{"cat", "", "a dog: big"}));
   EXPECT_EQ(spec.parameters, (Pairs{{"a", "1"}, {"b", "2"}}));
   EXPECT_EQ(spec.instances, 3u);
-  EXPECT_EQ(spec.warmup_runs, 4u);
+  EXPECT_EQ(spec.warmup_runs, 1u);
+  ASSERT_EQ(spec.warmup_samples.size(), 2u);
+  const WarmUpSample& sample = spec.warmup_samples[0];
+  EXPECT_EQ(sample.name, "w");
+  EXPECT_EQ(sample.rows, 1u);
+  EXPECT_EQ(sample.runs, 3u);
+  ASSERT_EQ(sample.inputs.size(), 1u);
+  EXPECT_EQ(sample.inputs[0].name, "image");
+  EXPECT_EQ(sample.inputs[0].dims, Shape{3});
+  EXPECT_EQ(sample.inputs[0].data, WarmUpInput::Data::kZeros);
+  const WarmUpSample& other = spec.warmup_samples[1];
+  EXPECT_EQ(other.rows, 2u);
+  EXPECT_EQ(other.runs, 1u);
+  EXPECT_EQ(other.inputs.at(0).data, WarmUpInput::Data::kFile);
+  EXPECT_EQ(other.inputs.at(0).file, folder.At("m/warmup/image.bin"));
+  EXPECT_EQ(other.inputs.at(1).data, WarmUpInput::Data::kRandom);
+  EXPECT_EQ(other.inputs.at(1).type, DataType::kInt64);
   EXPECT_FALSE(spec.timeout.has_value());  // each level has its own
   EXPECT_EQ(spec.config_file, folder.At("m/config.pbtxt"));
   ASSERT_TRUE(spec.dynamic_batching.has_value());
@@ -236,8 +256,15 @@ const BadConfig kNotServed[] = {
      "config.pbtxt:1:65: priority_queue_policy of level 2: expected levels up to priority_levels, "
      "which is 1"},
     {"model_warmup { inputs { key: 'x' value { input_data_file: 'f' } } }",
-     "config.pbtxt:1:16: input_data_file of warm-up input 'x' is not served: expected zero_data or "
-     "random_data"},
+     "config.pbtxt:1:16: warm-up input 'x' has no data type: expected data_type: TYPE_FP32 or "
+     "another\n"
+     "config.pbtxt:1:16: input_data_file of warm-up input 'x' is 'f': expected a file in the "
+     "folder "
+     "warmup of the model's folder"},
+    {"model_warmup { inputs { key: 'x' value { data_type: TYPE_FP32 dims: [ 2, -1 ] } } }",
+     "config.pbtxt:1:16: a dimension of warm-up input 'x' is -1: expected a size from 1\n"
+     "config.pbtxt:1:16: warm-up input 'x' has no data: expected zero_data, random_data or "
+     "input_data_file"},
     {"cc_model_filenames { key: '8.0' value: 'a' } runtime: 'r' metric_tags { key: 'a' value: 'b' "
      "}",
      "config.pbtxt:1:1: cc_model_filenames is not served: expected default_model_filename\n"

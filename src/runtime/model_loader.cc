@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "model/complete.h"
 #include "runtime/measure.h"
 #include "runtime/steady_clock.h"
+#include "runtime/warm_up.h"
 
 namespace duly {
 namespace {
@@ -36,19 +36,6 @@ Result<LatencyCurve> CurveOf(const ModelSpec& model, const VariantSpec& variant,
   spdlog::info("measured {} on {}: {:.3f} ms for one row", VariantLabel(model, variant),
                device.name, ToMillis(points.front().mean));
   return LatencyCurve::Create(points);
-}
-
-// A run on zeros, so that the first request pays for nothing that only the first one pays for.
-Status WarmUp(const ModelSpec& model, LoadedVariant& loaded) {
-  const std::vector<Tensor> inputs = ZeroInputs(model, 1);
-  Status status;
-  for (std::uint32_t i = 0; i < model.warmup_runs && status.ok(); ++i) {
-    RunItem item;
-    item.inputs = inputs;
-    RunTimes times;
-    status = loaded.Run(std::span(&item, 1), times);
-  }
-  return status;
 }
 
 bool IsPlaced(const NodeOptions& options, const std::string& model, const std::string& device) {
@@ -98,7 +85,7 @@ Result<LoadedModel> LoadModel(ModelSpec model, const NodeOptions& options, Fault
       }
       complete = true;
       if (const Status ran = WarmUp(model, **loaded); !ran.ok()) {
-        fault("a run on zeros failed: ", ran);
+        fault("", ran);
         continue;
       }
       Result<LatencyCurve> curve = CurveOf(model, spec, device, options.profile, **loaded);
