@@ -403,7 +403,7 @@ void HttpConnection::Dispatch() {
 }
 
 void HttpConnection::DispatchPlain() {
-  if (route_.kind == HttpRoute::Kind::kInfer) return DispatchInfer();
+  if (HttpRoutes::IsInference(route_)) return DispatchInfer();
   if (WorkThread* const control = shared_.routes.ThreadOf(route_)) {
     return On(
         *control, [this, body = body_.Take()] { return shared_.routes.Answer(route_, body); },

@@ -3,11 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "server/generate_json.h"
 #include "server/json_text.h"
 #include "server/log_service.h"
 #include "server/metrics.h"
@@ -52,14 +55,15 @@ constexpr std::array<Pattern, 22> kServerRoutes{
      {"/v2/repository/models/{}/load", Kind::kLoad, Methods::kPost},
      {"/v2/repository/models/{}/unload", Kind::kUnload, Methods::kPost}}};
 // Behind /v2/models/M and /v2/models/M/versions/V.
-constexpr std::array<Pattern, 8> kModelRoutes{{{"/infer", Kind::kInfer, Methods::kPost},
-                                               {"", Kind::kModel, Methods::kGet},
-                                               {"/ready", Kind::kModelReady, Methods::kGet},
-                                               {"/config", Kind::kModelConfig, Methods::kGet},
-                                               {"/stats", Kind::kModelStats, Methods::kGet},
-                                               {"/generate", Kind::kLater, Methods::kPost},
-                                               {"/generate_stream", Kind::kLater, Methods::kPost},
-                                               {"/trace/setting", Kind::kTracing, Methods::kBoth}}};
+constexpr std::array<Pattern, 8> kModelRoutes{
+    {{"/infer", Kind::kInfer, Methods::kPost},
+     {"", Kind::kModel, Methods::kGet},
+     {"/ready", Kind::kModelReady, Methods::kGet},
+     {"/config", Kind::kModelConfig, Methods::kGet},
+     {"/stats", Kind::kModelStats, Methods::kGet},
+     {"/generate", Kind::kGenerate, Methods::kPost},
+     {"/generate_stream", Kind::kGenerateStream, Methods::kPost},
+     {"/trace/setting", Kind::kTracing, Methods::kBoth}}};
 
 // Sets `segment` to what {} stands for.
 bool Matches(std::string_view pattern, std::string_view path, std::string_view& segment) {
@@ -209,6 +213,8 @@ Scope ScopeOf(const HttpRoute& route) {
     case Kind::kMetrics:
       return Scope::kRead;
     case Kind::kInfer:
+    case Kind::kGenerate:
+    case Kind::kGenerateStream:
     case Kind::kSystemMemoryStatus:
     case Kind::kSystemMemoryRegister:
     case Kind::kSystemMemoryUnregister:
@@ -221,7 +227,6 @@ Scope ScopeOf(const HttpRoute& route) {
     case Kind::kLogging:
     case Kind::kTracing:
       return Scope::kControl;
-    case Kind::kLater:
     case Kind::kUnknown:
     case Kind::kMethod:
       break;
@@ -287,8 +292,6 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
       Result<HttpReply> reply = AnswerMemory(route, body);
       return reply ? std::move(*reply) : ErrorReply(reply.error());
     }
-    case Kind::kLater:
-      return ErrorReplyOf(501, "this part of the protocol is not in this version of Duly");
     case Kind::kMethod: {
       HttpReply reply = ErrorReplyOf(
           405, fmt::format("this route does not know the method: expected {}", route.allow));
@@ -296,6 +299,8 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
       return reply;
     }
     case Kind::kInfer:
+    case Kind::kGenerate:
+    case Kind::kGenerateStream:
     case Kind::kUnknown:
       break;
   }
@@ -429,6 +434,23 @@ Result<InferCall> HttpRoutes::DecodeInfer(const HttpRoute& route, InferDecoder& 
   if (!json_size && body.size() == 0) {
     return Error(StatusCode::kInvalidArgument, "the request has no body");
   }
+  if (route.kind != Kind::kInfer) {
+    if (json_size) {
+      return Error(StatusCode::kInvalidArgument, "generate takes JSON: expected no binary data");
+    }
+    const std::string_view text(reinterpret_cast<const char*>(body.data().data()), body.size());
+    DULY_ASSIGN_OR_RETURN(const std::string infer, InferJsonOf(model->spec, text));
+    auto [buffer, bytes] = Buffer::Allocate(infer.size() + InferDecoder::kPadding);
+    std::memcpy(bytes.data(), infer.data(), infer.size());
+    Result<InferCall> call =
+        decoder.Decode(std::move(model), buffer.Slice(0, infer.size()), infer.size(), nullptr);
+    if (call) {
+      std::fill(call->format.binary.begin(), call->format.binary.end(), false);
+      call->format.form = route.kind == Kind::kGenerate ? InferReplyFormat::Form::kGenerate
+                                                        : InferReplyFormat::Form::kEvent;
+    }
+    return call;
+  }
   return decoder.Decode(std::move(model), body, json_size.value_or(body.size()),
                         service_.shared_memory().registry());
 }
@@ -438,11 +460,15 @@ HttpReply HttpRoutes::InferReply(const InferReplyFormat& format, InferResponse r
   Status status = Conclude(format, response);
   if (status.ok()) {
     status = EncodeInferReply(format, response, reply.body, reply.binary);
-    if (status.ok()) {
-      reply.tensors = std::move(response.outputs);
-      return reply;
+    if (!status.ok()) return ErrorReply(status);
+    if (format.form != InferReplyFormat::Form::kInfer) reply.body = GenerateJsonOf(reply.body);
+    if (format.form == InferReplyFormat::Form::kEvent) {
+      // A model answers once: the stream has one event.
+      reply.body = "data: " + reply.body + "\n\n";
+      reply.content_type = "text/event-stream; charset=utf-8";
     }
-    return ErrorReply(status);
+    reply.tensors = std::move(response.outputs);
+    return reply;
   }
   reply.code = HttpCode(status.code());
   reply.body = EncodeInferError(format, response, status);

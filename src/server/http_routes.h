@@ -32,6 +32,8 @@ struct HttpRoute {
     kModelStats,
     kAllStats,
     kInfer,
+    kGenerate,
+    kGenerateStream,
     kIndex,
     kLoad,
     kUnload,
@@ -44,7 +46,6 @@ struct HttpRoute {
     kLogging,
     kTracing,
     kMetrics,
-    kLater,    // in the protocol, not in this version
     kUnknown,  // no such route; the answer is 404
     kMethod,   // exists with other methods; the answer is 405
   };
@@ -76,10 +77,17 @@ class HttpRoutes {
 
   // Where to call Answer() for this route; null: anywhere.
   WorkThread* ThreadOf(const HttpRoute& route) const;
-  // Everything but kInfer.
+  // Whether the route is answered by the node: DecodeInfer, and InferReply later.
+  static bool IsInference(const HttpRoute& route) {
+    using Kind = HttpRoute::Kind;
+    return route.kind == Kind::kInfer || route.kind == Kind::kGenerate ||
+           route.kind == Kind::kGenerateStream;
+  }
+  // Everything but inference.
   HttpReply Answer(const HttpRoute& route, const Buffer& body) const;
 
-  // kInfer: reads the request. json_size: where the binary tensors start; nothing: there are none.
+  // Inference: reads the request. json_size: where the binary tensors start; nothing: there are
+  // none.
   Result<InferCall> DecodeInfer(const HttpRoute& route, InferDecoder& decoder, const Buffer& body,
                                 std::optional<std::uint64_t> json_size) const;
   HttpReply InferReply(const InferReplyFormat& format, InferResponse response) const;

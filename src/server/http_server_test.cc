@@ -331,12 +331,11 @@ TEST_F(HttpServing, WrongMethodsAreToldTheRightOnes) {
   EXPECT_EQ(client.Call("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").code, 404);
 }
 
-TEST_F(HttpServing, PartsOfTheProtocolThatComeLaterSaySo) {
+TEST_F(HttpServing, PartsOfTheProtocolThatAreNotOfferedSaySo) {
   Serve();
   TestClient client(server_->port());
   for (const std::string_view target :
-       {"/v2/models/copy/generate", "/v2/models/copy/generate_stream", "/v2/trace/setting",
-        "/v2/models/copy/trace/setting", "/v2/repository/models/copy/load",
+       {"/v2/trace/setting", "/v2/models/copy/trace/setting", "/v2/repository/models/copy/load",
         "/v2/repository/models/copy/unload", "/v2/repository/other/index"}) {
     const TestReply reply = client.Call(PostRequest(target, "{}"));
     EXPECT_EQ(reply.code, 501) << target;
@@ -401,6 +400,33 @@ TEST_F(HttpServing, SharedMemoryIsRegisteredListedAndUnregistered) {
   reply = client.Call(PostRequest(cuda + "/region/r/register", "{}"));
   EXPECT_EQ(reply.code, 501);
   EXPECT_THAT(reply.body, HasSubstr("takes no CUDA memory"));
+}
+
+TEST_F(HttpServing, GenerateTakesAndGivesTensorsAsMembers) {
+  Serve();
+  TestClient client(server_->port());
+  const TestReply one = client.Call(
+      PostRequest("/v2/models/copy_BYTES/generate",
+                  R"({"in0": "hi", "id": "4", "parameters": {"binary_data_output": true}})"));
+  EXPECT_EQ(one.code, 200);
+  EXPECT_EQ(json::parse(one.body),
+            json::parse(R"({"id":"4","model_name":"copy_BYTES","model_version":"1","out0":"hi"})"));
+  const TestReply event = client.Call(PostRequest("/v2/models/two/versions/1/generate_stream",
+                                                  R"({"in0": [0.5, 1], "in1": [2, 3]})"));
+  EXPECT_EQ(event.code, 200);
+  EXPECT_EQ(event.body,
+            "data: {\"model_name\":\"two\",\"model_version\":\"1\",\"out0\":[0.5,1],"
+            "\"out1\":[2,3]}\n\n");
+  for (const auto& [body, said] :
+       {std::pair(R"({"in0": "1"})", "in0"),
+        std::pair(R"({"in0": [1, 2, 3], "in1": [1]})", "3 values"),
+        std::pair(R"({"in1": [2, 3]})", "'in0' of model 'two' is missing"),
+        std::pair("[]", "object")}) {
+    const TestReply reply = client.Call(PostRequest("/v2/models/two/generate", body));
+    EXPECT_EQ(reply.code, 400) << body;
+    EXPECT_THAT(reply.body, HasSubstr(said));
+  }
+  EXPECT_EQ(client.Call(PostRequest("/v2/models/nope/generate_stream", "{}")).code, 404);
 }
 
 TEST_F(HttpServing, SharedMemoryThatIsNotAllowedIsNotOffered) {

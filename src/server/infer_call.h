@@ -18,9 +18,15 @@ namespace duly {
 
 // What the answer to a request must look like.
 struct InferReplyFormat {
+  enum class Form : std::uint8_t {
+    kInfer,
+    kGenerate,  // HTTP: outputs as members
+    kEvent,     // HTTP: the same, as an event of a stream
+  };
   std::shared_ptr<const ServedModel> model;
   std::string id;  // empty: the client gave none
   bool report = false;
+  Form form = Form::kInfer;
   std::vector<bool> binary;  // HTTP: by answered output
   // By answered output; those beyond its end are in the message too.
   std::vector<SharedMemoryPlace> places;
