@@ -67,7 +67,11 @@ class ClientCases:
                      lambda headers: self.client.get_model_config("copy", headers=headers),
                      lambda headers: self.client.get_inference_statistics("copy", headers=headers),
                      lambda headers: self.client.get_model_repository_index(headers=headers)],
-            "control": [lambda headers: self.client.load_model("copy", headers=headers)],
+            "control": [lambda headers: self.client.load_model("copy", headers=headers),
+                        lambda headers: self.client.get_log_settings(headers=headers),
+                        lambda headers: self.client.get_trace_settings("copy", headers=headers),
+                        lambda headers: self.client.update_trace_settings(settings={"trace_rate": "7"},
+                                                                          headers=headers)],
         }
 
     def test_health_is_open(self):
