@@ -46,11 +46,11 @@ struct QueuePolicy {
 // Settings of the usual dynamic batching (Triton's dynamic_batching). Size and delay are those of
 // the policy size-or-timeout.
 struct DynamicBatching {
-  std::vector<std::uint32_t> preferred_rows;  // ascending; empty: as many as there are
+  std::vector<std::uint32_t> preferred_rows = {};  // ascending; empty: as many as there are
   Duration max_queue_delay{0};
-  QueuePolicy queue;
+  QueuePolicy queue = {};
   // Of the priority levels 1 (first), 2, ..., each with its own policy; empty: there are none.
-  std::vector<QueuePolicy> levels;
+  std::vector<QueuePolicy> levels = {};
   std::uint32_t default_level = 0;  // of requests that name none of them
 
   // 0 where there are no levels.
