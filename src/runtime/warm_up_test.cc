@@ -60,7 +60,7 @@ class NotingVariant final : public LoadedVariant {
 
 class WarmUpTest : public ::testing::Test {
  protected:
-  const TempFolder folder_;
+  const TempFolder folder_{};
 };
 
 TEST_F(WarmUpTest, MakesTheInputsThatASampleNamesAndZerosOfOthers) {
