@@ -33,8 +33,9 @@ class ShutdownTest(unittest.TestCase):
         http_client = http.InferenceServerClient(server.url, concurrency=EACH)
         grpc_client = grpc.InferenceServerClient(server.grpc_url)
         stream_client = grpc.InferenceServerClient(server.grpc_url)
-        results = queue.Queue()
-        stream_client.start_stream(lambda result, error: results.put((result, error)))
+        # The stream ends behind its last answer, which may be before the last one of the other calls.
+        unary, streamed = queue.Queue(), queue.Queue()
+        stream_client.start_stream(lambda result, error: streamed.put((result, error)))
 
         def values(i):
             return np.array([i], np.float32)
@@ -42,16 +43,17 @@ class ShutdownTest(unittest.TestCase):
         by_http = [http_client.async_infer("slow", [make_input(http, "in0", values(i))]) for i in range(EACH)]
         for i in range(EACH):
             tensor = make_input(grpc, "in0", values(i))
-            grpc_client.async_infer("slow", [tensor], lambda result, error: results.put((result, error)))
+            grpc_client.async_infer("slow", [tensor], lambda result, error: unary.put((result, error)))
             stream_client.async_stream_infer("slow", [tensor])
         server.await_live("slow", 3 * EACH)
         os.kill(server.process.pid, signal.SIGTERM)
 
         answers = [call.get_result(timeout=WAIT).as_numpy("out0")[0] for call in by_http]
-        for _ in range(2 * EACH):
-            result, error = results.get(timeout=WAIT)
-            self.assertIsNone(error)
-            answers.append(result.as_numpy("out0")[0])
+        for results in (unary, streamed):
+            for _ in range(EACH):
+                result, error = results.get(timeout=WAIT)
+                self.assertIsNone(error, error)
+                answers.append(result.as_numpy("out0")[0])
         self.assertEqual(sorted(answers), sorted(3 * list(range(EACH))))
         self.assertEqual(server.process.wait(STOP_SECONDS), 0)
         with self.assertRaises((InferenceServerException, OSError)):
