@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <exception>
 #include <ostream>
 #include <string>
@@ -100,6 +101,11 @@ int Run(std::span<const char* const> arguments, std::span<const Command> command
 }
 
 }  // namespace
+
+int FailWith(const Status& status) {
+  fmt::print(stderr, "{}\n", status.message());
+  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
+}
 
 int RunCli(std::span<const char* const> arguments, std::span<const Command> commands,
            std::ostream& out, std::ostream& err) {

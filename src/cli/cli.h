@@ -6,6 +6,8 @@
 #include <iosfwd>
 #include <span>
 
+#include "base/status.h"
+
 namespace duly {
 
 // What the process returns, for every command.
@@ -16,6 +18,9 @@ inline constexpr int kExitUsage = 2;   // bad usage, file or configuration; noth
 // Whether the flags of a command may also be given as variables. Not where the command says what is
 // in a file that was recorded: a variable meant for `serve` must not change that unseen.
 enum class Environment { kRead, kIgnored };
+
+// Says on stderr what went wrong; the exit code: kExitUsage for kInvalidArgument, else kExitFailed.
+int FailWith(const Status& status);
 
 // One subcommand. A new one is a line in commands.cc.
 struct Command {

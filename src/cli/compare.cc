@@ -4,9 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -28,11 +25,6 @@ struct Flags {
   std::string json_file;
   std::string report_file;
 };
-
-int Fail(const Status& status) {
-  fmt::print(stderr, "{}\n", status.message());
-  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
-}
 
 // Options of a policy hold commas, too: "fifo,edf:target=20ms,x=1" is two policies.
 std::vector<std::string> SplitPolicies(const std::vector<std::string>& words) {
@@ -70,20 +62,10 @@ Comparison::Policy RunAll(const sim::Scenario& scenario, const std::string& poli
   return result;
 }
 
-Status WriteText(const std::string& file, const std::string& text) {
-  errno = 0;
-  std::ofstream stream(file, std::ios::binary);
-  stream << text;
-  stream.close();
-  if (stream) return Status();
-  return Status(StatusCode::kInvalidArgument,
-                fmt::format("{}: cannot be written: {}", file, std::strerror(errno)));
-}
-
 int RunCompare(const Flags& flags) {
   Faults faults;
   const sim::Scenario scenario = ReadScenario(flags.scenario, faults);
-  if (!faults.empty()) return Fail(faults.ToStatus());
+  if (!faults.empty()) return FailWith(faults.ToStatus());
   Comparison comparison;
   comparison.scenario = flags.scenario.file;
   comparison.about = scenario.about;
@@ -94,16 +76,16 @@ int RunCompare(const Flags& flags) {
     comparison.policies.push_back(RunAll(scenario, policy, comparison.seeds, faults));
   }
   if (terminal) fmt::print(stderr, "\r\033[K");
-  if (!faults.empty()) return Fail(faults.ToStatus());
+  if (!faults.empty()) return FailWith(faults.ToStatus());
 
   if (flags.json_file != "-") std::cout << ToTable(comparison) << std::flush;
   if (!flags.report_file.empty()) {
     const Status written = WriteText(flags.report_file, ToHtml(comparison));
-    if (!written.ok()) return Fail(written);
+    if (!written.ok()) return FailWith(written);
   }
   if (!flags.json_file.empty()) {
     const Status written = WriteJson(flags.json_file, ToJson(comparison), std::cout);
-    if (!written.ok()) return Fail(written);
+    if (!written.ok()) return FailWith(written);
   }
   return kExitDone;
 }

@@ -92,12 +92,7 @@ std::string Bars(const Comparison& comparison) {
           x, y(mean), kBar - 3, y(0) - y(mean), ColourOf(p), Escaped(comparison.policies[p].name),
           mean, compared->value.half, x + kBar / 2 - 1.5, x + kBar / 2 - 1.5, y(low), y(high));
     }
-    const std::string& name = application < 0
-                                  ? comparison.policies[0].runs[0].total.name
-                                  : comparison.policies[0]
-                                        .runs[0]
-                                        .applications[static_cast<std::size_t>(application)]
-                                        .name;
+    const std::string& name = NameOf(comparison, application);
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
                        left + (group - kGap) / 2, y(0) + 18, Escaped(name));
   }
@@ -165,8 +160,7 @@ std::string MetricTable(const Comparison& comparison, const Metric& metric) {
   std::string rows;
   for (int row = 0; row <= static_cast<int>(first.applications.size()); ++row) {
     const int application = row == static_cast<int>(first.applications.size()) ? -1 : row;
-    const std::string& name =
-        application < 0 ? first.total.name : first.applications[static_cast<std::size_t>(row)].name;
+    const std::string& name = NameOf(comparison, application);
     std::string cells;
     for (std::size_t p = 0; p < comparison.policies.size(); ++p) {
       const std::optional<Compared> compared = Compare(comparison, metric, p, application);
@@ -204,8 +198,7 @@ std::string WhoWins(const Comparison& comparison) {
       const std::optional<Compared> compared = Compare(comparison, AllMetrics()[0], p, row);
       if (!compared || compared->verdict == Compared::Verdict::kLevel) continue;
       std::string& list = where[compared->verdict == Compared::Verdict::kBetter ? 0 : 1];
-      const std::string& name =
-          row < 0 ? first.total.name : first.applications[static_cast<std::size_t>(row)].name;
+      const std::string& name = NameOf(comparison, row);
       list += fmt::format("{}{} ({:+.2f})", list.empty() ? "" : ", ", Escaped(name),
                           compared->difference.mean);
     }

@@ -75,10 +75,6 @@ std::string_view Word(Compared::Verdict verdict) {
   return "level";
 }
 
-std::string NameOf(const Comparison& comparison, int application) {
-  return Part(comparison.policies[0].runs[0], application).name;
-}
-
 int ApplicationCount(const Comparison& comparison) {
   return static_cast<int>(comparison.policies[0].runs[0].applications.size());
 }
@@ -103,6 +99,10 @@ void AddColumns(const Comparison& comparison, const Metric& metric, std::span<co
 }
 
 }  // namespace
+
+const std::string& NameOf(const Comparison& comparison, int application) {
+  return Part(comparison.policies[0].runs[0], application).name;
+}
 
 std::span<const Metric> AllMetrics() { return kMetrics; }
 

@@ -48,6 +48,9 @@ struct Compared {
 std::optional<Compared> Compare(const Comparison& comparison, const Metric& metric,
                                 std::size_t policy, int application);
 
+// Its name; that of the total for -1.
+const std::string& NameOf(const Comparison& comparison, int application);
+
 // The document of docs/sim.md.
 nlohmann::ordered_json ToJson(const Comparison& comparison);
 // For people: what is on time, by application, and the other figures of the total.

@@ -9,6 +9,16 @@
 
 namespace duly {
 
+Status WriteText(const std::string& file, const std::string& text) {
+  errno = 0;
+  std::ofstream stream(file, std::ios::binary);
+  stream << text;
+  stream.close();
+  if (stream) return Status();
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("{}: cannot be written: {}", file, std::strerror(errno)));
+}
+
 Status WriteJson(const std::string& file, const nlohmann::ordered_json& json, std::ostream& out) {
   const std::string text =
       json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -16,13 +26,7 @@ Status WriteJson(const std::string& file, const nlohmann::ordered_json& json, st
     out << text << '\n';
     return Status();
   }
-  errno = 0;
-  std::ofstream stream(file, std::ios::binary);
-  stream << text << '\n';
-  stream.close();
-  if (stream) return Status();
-  return Status(StatusCode::kInvalidArgument,
-                fmt::format("{}: cannot be written: {}", file, std::strerror(errno)));
+  return WriteText(file, text + '\n');
 }
 
 }  // namespace duly

@@ -9,6 +9,8 @@
 
 namespace duly {
 
+// Writes the text to the file. kInvalidArgument when it cannot be written.
+Status WriteText(const std::string& file, const std::string& text);
 // What --json FILE does: writes the document to the file, or to `out` for "-".
 Status WriteJson(const std::string& file, const nlohmann::ordered_json& json, std::ostream& out);
 

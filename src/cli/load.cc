@@ -214,32 +214,27 @@ bool WriteResults(const Flags& flags, const LoadReport& report,
   return json.ok() && csv && std::cout.flush();
 }
 
-int ExitCodeOf(const Status& status) {
-  fmt::print(stderr, "{}\n", status.message());
-  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
-}
-
 int RunLoad(const Flags& flags) {
   Faults faults;
   const Plan plan = MakePlan(flags, faults);
-  if (!faults.empty()) return ExitCodeOf(faults.ToStatus());
+  if (!faults.empty()) return FailWith(faults.ToStatus());
   const Duration end = plan.facts.warmup + plan.duration;
   const Result<std::vector<workload::Arrival>> schedule =
       workload::MakeSchedule(plan.applications, plan.facts.load_factor, plan.facts.seed, end);
-  if (!schedule) return ExitCodeOf(schedule.error());
+  if (!schedule) return FailWith(schedule.error());
 
   const Result<HttpEndpoint> endpoint = FindHttpServer(plan.url, kConnectTimeout);
-  if (!endpoint) return ExitCodeOf(endpoint.error());
+  if (!endpoint) return FailWith(endpoint.error());
   const Result<std::vector<LoadTarget>> targets =
       PrepareTargets(*endpoint, plan.applications, plan.dialect, plan.facts.seed);
-  if (!targets) return ExitCodeOf(targets.error());
+  if (!targets) return FailWith(targets.error());
 
   AllowDescriptors(flags.max_connections);
   const StopSignals signals;
   const LoadClient::Options options{*endpoint, flags.threads, flags.max_connections, end,
                                     flags.grace};
   Result<std::unique_ptr<LoadClient>> client = LoadClient::Start(options, *targets, *schedule);
-  if (!client) return ExitCodeOf(client.error());
+  if (!client) return FailWith(client.error());
   Watch(**client, signals, end);
   const LoadRun run = (*client)->Finish();
   const LoadReport report = MakeLoadReport(plan.facts, plan.applications, *schedule, run);

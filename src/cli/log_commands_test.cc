@@ -5,15 +5,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/build.h"
-#include "base/log.h"
 #include "cli/cli.h"
 #include "cli/log.h"
 #include "cli/replay.h"
+#include "cli/testing/run_command.h"
 #include "cli/testing/subprocess.h"
 #include "telemetry/log_summary.h"
 #include "telemetry/log_test_util.h"
@@ -24,12 +22,6 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-struct Ran {
-  int exit = 0;
-  std::string out;
-  std::string err;
-};
 
 // Commands on a log of a scripted run.
 class LogCommands : public testing::Test {
@@ -47,20 +39,9 @@ class LogCommands : public testing::Test {
   }
   // Runs `duly COMMAND ... `, the log's name among the arguments.
   static Ran Run(const std::vector<std::string>& arguments) {
-    std::vector<const char*> pointers;
-    for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
-    std::ostringstream out;
-    std::ostringstream err;
-    std::streambuf* const usual_out = std::cout.rdbuf(out.rdbuf());
-    std::streambuf* const usual_err = std::cerr.rdbuf(err.rdbuf());
-    // SetUpLog registers its logger by name, once per process.
-    spdlog::drop_all();
     const std::vector<Command> commands{{"log", "", AddLogCommand},
                                         {"replay", "", AddReplayCommand}};
-    const int exit = RunCli(pointers, commands, out, err);
-    std::cout.rdbuf(usual_out);
-    std::cerr.rdbuf(usual_err);
-    return {exit, out.str(), err.str()};
+    return RunCommand(arguments, commands);
   }
   Ran Log(const std::string& action, const std::vector<std::string>& flags = {}) {
     std::vector<std::string> arguments{"log", action, file_};

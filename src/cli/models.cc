@@ -65,11 +65,6 @@ int Fail(const std::string& text, int code) {
   return code;
 }
 
-int ExitCodeOf(const Status& status) {
-  return Fail(status.message(),
-              status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed);
-}
-
 template <typename Number>
 Json OrNull(const std::optional<Number>& number) {
   return number ? Json(*number) : Json(nullptr);
@@ -402,14 +397,14 @@ int RunVerify(const VerifyFlags& flags) {
   if (!flags.url) {
     Result<std::unique_ptr<ServerProcess>> started =
         ServerProcess::Start(flags.repositories, signals.fd(), kReadyTimeout);
-    if (!started) return ExitCodeOf(started.error());
+    if (!started) return FailWith(started.error());
     own = std::move(*started);
   }
   const Result<HttpEndpoint> endpoint =
       FindHttpServer(own != nullptr ? own->url() : *flags.url, kConnectTimeout);
-  if (!endpoint) return ExitCodeOf(endpoint.error());
+  if (!endpoint) return FailWith(endpoint.error());
   const Result<TestRequests> requests = MakeRequests(*endpoint, *model, images);
-  if (!requests) return ExitCodeOf(requests.error());
+  if (!requests) return FailWith(requests.error());
 
   Status stopped;
   std::vector<Verdict> verdicts;

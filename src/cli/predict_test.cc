@@ -4,14 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <iostream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "base/log.h"
 #include "base/temp_folder_test_util.h"
 #include "cli/cli.h"
 #include "cli/predict_mix.h"
+#include "cli/testing/run_command.h"
 
 namespace duly {
 namespace {
@@ -19,30 +17,13 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-struct Ran {
-  int exit = 0;
-  std::string out;
-  std::string err;
-};
-
 class PredictCommand : public ::testing::Test {
  protected:
   Ran Run(std::string_view yaml, const std::vector<std::string>& flags = {}) {
     std::vector<std::string> arguments{"predict", folder_.Write("mix.yaml", yaml)};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
-    std::vector<const char*> pointers;
-    for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
-    std::ostringstream out;
-    std::ostringstream err;
-    std::streambuf* const usual_out = std::cout.rdbuf(out.rdbuf());
-    std::streambuf* const usual_err = std::cerr.rdbuf(err.rdbuf());
-    // SetUpLog registers its logger by name, once per process.
-    spdlog::drop_all();
     const std::vector<Command> commands{{"predict", "", AddPredictCommand}};
-    const int exit = RunCli(pointers, commands, out, err);
-    std::cout.rdbuf(usual_out);
-    std::cerr.rdbuf(usual_err);
-    return {exit, out.str(), err.str()};
+    return RunCommand(arguments, commands);
   }
   json Json(std::string_view yaml, std::vector<std::string> flags = {}) {
     flags.insert(flags.end(), {"--json", "-"});

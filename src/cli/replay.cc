@@ -137,10 +137,7 @@ int RunReplay(const Flags& flags, std::ostream& out, std::ostream& err) {
     fmt::print(err, "{}: was recorded by duly {}, this is duly {}: decisions may differ\n",
                flags.file, header.build, BuildId());
   }
-  const Result<ReplayReport> report =
-      Replay(*reader, [](const std::string& name, const PolicyOptions& options) {
-        return MakeDispatchPolicy(name, options);
-      });
+  const Result<ReplayReport> report = Replay(*reader, MakeDispatchPolicy);
   if (!report) {
     err << report.error().message() << '\n';
     return kExitUsage;

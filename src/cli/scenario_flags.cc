@@ -38,12 +38,7 @@ void SetPolicy(std::string_view policy, std::string_view flag, sim::Scenario& sc
 }
 
 std::unique_ptr<sim::ScenarioRun> CreateRun(const sim::Scenario& scenario, Faults& faults) {
-  return sim::ScenarioRun::Create(
-      scenario,
-      [](const std::string& name, const PolicyOptions& options) {
-        return MakeDispatchPolicy(name, options);
-      },
-      faults);
+  return sim::ScenarioRun::Create(scenario, MakeDispatchPolicy, faults);
 }
 
 }  // namespace duly

@@ -83,15 +83,10 @@ bool RunToEnd(const sim::Scenario& scenario, sim::ScenarioRun& run) {
   return true;
 }
 
-int Fail(const Status& status) {
-  fmt::print(stderr, "{}\n", status.message());
-  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailed;
-}
-
 int RunSim(const Flags& flags) {
   Faults faults;
   sim::Scenario scenario = ReadScenario(flags.scenario, faults);
-  if (!faults.empty()) return Fail(faults.ToStatus());
+  if (!faults.empty()) return FailWith(faults.ToStatus());
   if (flags.seed) scenario.seed = *flags.seed;
   if (flags.policy) SetPolicy(*flags.policy, "--policy", scenario);
   RunFacts facts;
@@ -104,18 +99,18 @@ int RunSim(const Flags& flags) {
                 "a scenario with one node, because a log is that of one engine"});
   }
   const auto run = CreateRun(scenario, faults);
-  if (!faults.empty()) return Fail(faults.ToStatus());
+  if (!faults.empty()) return FailWith(faults.ToStatus());
 
   std::unique_ptr<Recorder> recorder;
   if (!flags.record_file.empty()) {
     Result<std::unique_ptr<Recorder>> started = StartRecorder(flags, scenario, *run);
-    if (!started) return Fail(started.error());
+    if (!started) return FailWith(started.error());
     recorder = *std::move(started);
     run->Observe(0, *recorder);
   }
   const bool whole = RunToEnd(scenario, *run);
   if (recorder != nullptr) {
-    if (const Status closed = recorder->Close(); !closed.ok()) return Fail(closed);
+    if (const Status closed = recorder->Close(); !closed.ok()) return FailWith(closed);
   }
 
   SimReport report = MakeSimReport(scenario, *run);
@@ -124,7 +119,7 @@ int RunSim(const Flags& flags) {
   if (flags.run.json_file != "-") std::cout << ToTable(report, ColourOfStdout()) << std::flush;
   if (!flags.run.json_file.empty()) {
     const Status written = WriteJson(flags.run.json_file, ToJson(report), std::cout);
-    if (!written.ok()) return Fail(written);
+    if (!written.ok()) return FailWith(written);
   }
   return CheckBounds(bounds, report);
 }

@@ -19,6 +19,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "engine/application.h"
 #include "runtime/model_loader.h"
 #include "runtime/steady_clock.h"
 #include "runtime/timer_thread.h"
@@ -197,16 +198,9 @@ Status LiveNode::LoadAll() {
 
   const MutexLock control(control_);
   for (const ApplicationSpec& spec : options_.applications) {
-    Application application;
-    application.name = spec.name;
-    application.weight = spec.weight;
-    application.slo = spec.slo;
-    application.timeout = spec.timeout;
-    application.on_miss = spec.on_miss;
-    application.min_accuracy_pct = spec.min_accuracy_pct.value_or(0);
     applications_.emplace(std::pair(spec.name, spec.model),
                           static_cast<ApplicationIndex>(applications_.size()));
-    config.applications.push_back(std::move(application));
+    config.applications.push_back(MakeApplication(spec));
   }
   Faults faults;
   for (ModelSpec& spec : options_.models) {

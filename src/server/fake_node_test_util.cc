@@ -148,6 +148,16 @@ ModelSpec EchoModel(std::string name, std::uint32_t max_rows,
   return spec;
 }
 
+ModelSpec VariantsModel() {
+  ModelSpec variants = EchoModel("variants", 0, {{DataType::kFp32, {-1}}});
+  variants.variants[0].name = "s";
+  variants.variants[0].accuracy_pct = 90;
+  variants.variants.push_back(variants.variants[0]);
+  variants.variants[1].name = "m";
+  variants.variants[1].accuracy_pct = 93.5;
+  return variants;
+}
+
 std::vector<ModelSpec> TestModels() {
   std::vector<ModelSpec> models;
   models.push_back(EchoModel("copy", 0, {{DataType::kFp32, {-1}}}));

@@ -71,6 +71,8 @@ class FakeNode : public Node {
 // A model whose outputs are its inputs: tensor "in<i>" comes back as "out<i>".
 ModelSpec EchoModel(std::string name, std::uint32_t max_rows,
                     const std::vector<std::pair<DataType, Shape>>& tensors);
+// "variants" (FP32 [-1], no batching): "s" with 90 % and "m" with 93.5 %.
+ModelSpec VariantsModel();
 // The models that the HTTP tests and their test server share: "copy" (FP32 [-1], no batching), one
 // "copy_<TYPE>" per data type, "image" (FP32 [-1,3,2,2], up to 8 rows), "two" (FP32 and INT32, up
 // to 8 rows), "large" (FP32 [1,3,224,224]).

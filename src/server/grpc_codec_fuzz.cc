@@ -7,17 +7,15 @@
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/text_format.h>
-#include <grpc/byte_buffer.h>
-#include <grpc/slice.h>
 
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
 #include "server/fake_node_test_util.h"
 #include "server/grpc_message.h"
+#include "server/grpc_message_test_util.h"
 #include "server/infer_fuzz_test_util.h"
 
 namespace duly {
@@ -31,22 +29,6 @@ struct World {
   FakeNode node{TestModels()};
   ModelService service{node};
 };
-
-// As gRPC hands over what came, cut into slices.
-grpc::ByteBuffer Received(grpc_compression_algorithm compression, std::string_view text,
-                          std::size_t slice_bytes) {
-  std::vector<grpc_slice> slices;
-  for (std::size_t at = 0; at < text.size(); at += slice_bytes) {
-    const std::string_view piece = text.substr(at, slice_bytes);
-    slices.push_back(grpc_slice_from_copied_buffer(piece.data(), piece.size()));
-  }
-  grpc_byte_buffer* const buffer =
-      grpc_raw_compressed_byte_buffer_create(slices.data(), slices.size(), compression);
-  for (const grpc_slice& slice : slices) grpc_slice_unref(slice);
-  grpc::ByteBuffer bytes;
-  std::memcpy(static_cast<void*>(&bytes), &buffer, sizeof(buffer));
-  return bytes;
-}
 
 void CheckAnswer(const InferCall& call) {
   InferResponse response = FakeNode::Echo(call.request);

@@ -2,38 +2,20 @@
 #include "server/grpc_message.h"
 
 #include <gmock/gmock.h>
-#include <grpc/byte_buffer.h>
-#include <grpc/slice.h>
 #include <gtest/gtest.h>
 #include <inference.pb.h>
 
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "server/grpc_message_test_util.h"
 #include "server/zlib_test_util.h"
 
 namespace duly {
 namespace {
 
 using ::testing::HasSubstr;
-
-// As gRPC hands over what came compressed, cut into slices.
-grpc::ByteBuffer Received(grpc_compression_algorithm compression, std::string_view text,
-                          std::size_t slice_bytes) {
-  std::vector<grpc_slice> slices;
-  for (std::size_t at = 0; at < text.size(); at += slice_bytes) {
-    const std::string_view piece = text.substr(at, slice_bytes);
-    slices.push_back(grpc_slice_from_copied_buffer(piece.data(), piece.size()));
-  }
-  grpc_byte_buffer* const buffer =
-      grpc_raw_compressed_byte_buffer_create(slices.data(), slices.size(), compression);
-  for (const grpc_slice& slice : slices) grpc_slice_unref(slice);
-  grpc::ByteBuffer bytes;
-  std::memcpy(static_cast<void*>(&bytes), &buffer, sizeof(buffer));
-  return bytes;
-}
 
 class GrpcMessage : public ::testing::Test {
  protected:

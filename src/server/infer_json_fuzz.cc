@@ -23,13 +23,7 @@ using nlohmann::json;
 
 std::vector<ModelSpec> Models() {
   std::vector<ModelSpec> models = TestModels();
-  ModelSpec variants = EchoModel("variants", 0, {{DataType::kFp32, {-1}}});
-  variants.variants[0].name = "s";
-  variants.variants[0].accuracy_pct = 90;
-  variants.variants.push_back(variants.variants[0]);
-  variants.variants[1].name = "m";
-  variants.variants[1].accuracy_pct = 93.5;
-  models.push_back(variants);
+  models.push_back(VariantsModel());
   return models;
 }
 

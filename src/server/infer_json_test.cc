@@ -35,13 +35,7 @@ std::vector<ModelSpec> Models() {
   ModelSpec optional = EchoModel("optional", 0, {{DataType::kFp32, {2}}, {DataType::kFp32, {2}}});
   optional.inputs[1].optional = true;
   models.push_back(optional);
-  ModelSpec variants = EchoModel("variants", 0, {{DataType::kFp32, {-1}}});
-  variants.variants[0].name = "s";
-  variants.variants[0].accuracy_pct = 90;
-  variants.variants.push_back(variants.variants[0]);
-  variants.variants[1].name = "m";
-  variants.variants[1].accuracy_pct = 93.5;
-  models.push_back(variants);
+  models.push_back(VariantsModel());
   return models;
 }
 

@@ -62,12 +62,7 @@ void WriteTrace(const std::string& file, std::vector<double> arrivals_s) {
 std::unique_ptr<ScenarioRun> Done(const std::string& text, const std::string& file) {
   Faults faults;
   const Scenario scenario = ParseScenario(text, file, faults);
-  auto run = ScenarioRun::Create(
-      scenario,
-      [](const std::string& name, const PolicyOptions& options) {
-        return MakeDispatchPolicy(name, options);
-      },
-      faults);
+  auto run = ScenarioRun::Create(scenario, MakeDispatchPolicy, faults);
   EXPECT_TRUE(faults.empty()) << faults.ToStatus().message();
   if (run != nullptr) run->Advance(Duration::max());
   return run;

@@ -5,8 +5,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
+
+#include "engine/application.h"
 
 namespace duly::sim {
 
@@ -126,13 +127,7 @@ class NodeAssembly {
       if (spec.model != model.name) continue;
       applications_[a] = static_cast<ApplicationIndex>(config.applications.size());
       if (spec.name == model.name) generation.default_application = applications_[a];
-      Application& application = config.applications.emplace_back();
-      application.name = spec.name;
-      application.weight = spec.weight;
-      application.slo = spec.slo;
-      application.timeout = spec.timeout;
-      application.on_miss = spec.on_miss;
-      application.min_accuracy_pct = spec.min_accuracy_pct.value_or(0);
+      config.applications.push_back(MakeApplication(spec));
     }
     if (generation.default_application == kNoIndex) {
       generation.default_application = static_cast<ApplicationIndex>(config.applications.size());
@@ -307,10 +302,9 @@ Duration ScenarioRun::measured() const {
 }
 
 std::uint64_t ScenarioRun::events() const {
-  std::set<std::size_t> nodes;
   std::uint64_t events = 0;
-  for (const Watched& watched : watched_) {
-    if (nodes.insert(watched.node).second) events += simulator_.engine(watched.node).stats().events;
+  for (std::size_t n = 0; n < simulator_.node_count(); ++n) {
+    events += simulator_.engine(n).stats().events;
   }
   return events;
 }

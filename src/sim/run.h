@@ -2,26 +2,19 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/fault.h"
-#include "base/result.h"
 #include "engine/event_observer.h"
-#include "policy/interface/dispatch_policy.h"
+#include "policy/interface/policy_factory.h"
 #include "sim/scenario.h"
 #include "sim/simulator.h"
 #include "sim/tally.h"
 
 namespace duly::sim {
-
-// Makes the policy of a node by its name and options.
-using PolicyFactory = std::function<Result<std::unique_ptr<DispatchPolicy>>(
-    const std::string& name, const std::map<std::string, std::string>& options)>;
 
 // What a device did during the measured time.
 struct DeviceUse {

@@ -15,16 +15,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Result<std::unique_ptr<DispatchPolicy>> Make(const std::string& name,
-                                             const PolicyOptions& options) {
-  return MakeDispatchPolicy(name, options);
-}
-
 std::unique_ptr<ScenarioRun> Started(const std::string& text) {
   Faults faults;
   const Scenario scenario = ParseScenario(text, "s.yaml", faults);
   EXPECT_TRUE(faults.empty()) << faults.ToStatus().message();
-  auto run = ScenarioRun::Create(scenario, Make, faults);
+  auto run = ScenarioRun::Create(scenario, MakeDispatchPolicy, faults);
   EXPECT_TRUE(faults.empty()) << faults.ToStatus().message();
   return run;
 }
@@ -246,7 +241,8 @@ TEST(ScenarioRun, WhatCannotRunIsAFault) {
                "model: b, variant: default, device: xyz");
   text.replace(text.find("policy: {name: edf}"), 19, "policy: {name: eddf}");
   text.replace(text.find("rate: 60/s"), 10, "rate: 60/s, nodes: [one]");
-  EXPECT_EQ(ScenarioRun::Create(ParseScenario(text, "s.yaml", faults), Make, faults), nullptr);
+  EXPECT_EQ(ScenarioRun::Create(ParseScenario(text, "s.yaml", faults), MakeDispatchPolicy, faults),
+            nullptr);
   const std::string message = faults.ToStatus().message();
   EXPECT_THAT(message, HasSubstr("application 'y': model 'b' runs on no device of node 'one'"));
   EXPECT_THAT(message, HasSubstr("s.yaml:5:16: "));

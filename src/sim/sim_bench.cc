@@ -20,12 +20,7 @@ void Simulate(benchmark::State& state, const std::string& text) {
   std::int64_t requests = 0;
   for (auto _ : state) {
     ++scenario.seed;
-    const auto run = ScenarioRun::Create(
-        scenario,
-        [](const std::string& name, const PolicyOptions& options) {
-          return MakeDispatchPolicy(name, options);
-        },
-        faults);
+    const auto run = ScenarioRun::Create(scenario, MakeDispatchPolicy, faults);
     run->Advance(Duration::max());
     for (const SourceTally& tally : run->tally().sources()) {
       requests += static_cast<std::int64_t>(tally.sent);

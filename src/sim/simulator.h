@@ -85,6 +85,7 @@ class Simulator {
   bool Advance(TimePoint until);
 
   TimePoint now() const { return now_; }
+  std::size_t node_count() const { return nodes_.size(); }
   const Engine& engine(std::size_t node) const { return *nodes_[node].engine; }
   const DeviceModel& device(std::size_t node, DeviceIndex device) const {
     return *nodes_[node].devices[device].model;

@@ -2,22 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "policy/interface/dispatch_policy.h"
+#include "policy/interface/policy_factory.h"
 #include "telemetry/log_reader.h"
 
 namespace duly {
-
-// Makes the policy that a log's header names.
-using PolicyFactory = std::function<Result<std::unique_ptr<DispatchPolicy>>(
-    const std::string& name, const std::map<std::string, std::string>& options)>;
 
 // The first decision that did not come out as it was recorded.
 struct ReplayDifference {
