@@ -29,6 +29,8 @@ constexpr std::array<Unit, 8> kSizeUnits{{{"GiB", 1024.0 * 1024 * 1024},
                                           {"", 1}}};
 constexpr std::array<Unit, 4> kRateUnits{
     {{"/s", 1}, {"/min", 1.0 / 60}, {"/h", 1.0 / 3600}, {"", 1}}};
+constexpr std::array<Unit, 4> kFrequencyUnits{
+    {{"GHz", 1e9}, {"MHz", 1e6}, {"kHz", 1e3}, {"Hz", 1}}};
 
 struct Quantity {
   double number = 0;
@@ -107,6 +109,20 @@ Result<double> ParseRate(std::string_view text) {
                  "'{}' is not a rate: expected requests per second, such as 100 or 100/s", text);
   }
   return *rate;
+}
+
+Result<std::uint64_t> ParseFrequency(std::string_view text) {
+  const std::optional<Quantity> quantity = Split(text);
+  const std::optional<double> hz = quantity ? InBaseUnit(*quantity, kFrequencyUnits) : std::nullopt;
+  if (!hz || *hz > 1e12) {
+    return Error(StatusCode::kInvalidArgument,
+                 "'{}' is not a frequency: expected a number with a unit, such as 921.6MHz", text);
+  }
+  return static_cast<std::uint64_t>(std::llround(*hz));
+}
+
+std::string FormatFrequency(std::uint64_t hz) {
+  return fmt::format("{:g}MHz", static_cast<double>(hz) / 1e6);
 }
 
 }  // namespace duly

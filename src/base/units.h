@@ -23,4 +23,9 @@ std::string FormatSize(std::uint64_t bytes);
 // A rate per second: "100", "100/s", "6000/min".
 Result<double> ParseRate(std::string_view text);
 
+// Of a clock, in Hz: "921.6MHz", "1.377GHz", "345600kHz". A bare number is refused.
+Result<std::uint64_t> ParseFrequency(std::string_view text);
+// "921.6MHz", whatever the form that was read.
+std::string FormatFrequency(std::uint64_t hz);
+
 }  // namespace duly

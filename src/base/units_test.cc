@@ -44,5 +44,16 @@ TEST(ParseRate, ReadsPerSecondAndPerMinute) {
   EXPECT_FALSE(ParseRate("-3").has_value());
 }
 
+TEST(ParseFrequency, NeedsAUnit) {
+  EXPECT_EQ(ParseFrequency("921.6MHz"), 921600000U);
+  EXPECT_EQ(ParseFrequency("1.377 GHz"), 1377000000U);
+  EXPECT_EQ(ParseFrequency("345600kHz"), 345600000U);
+  EXPECT_FALSE(ParseFrequency("921.6").has_value());
+  EXPECT_FALSE(ParseFrequency("-1MHz").has_value());
+  EXPECT_FALSE(ParseFrequency("9999GHz").has_value());
+  EXPECT_EQ(FormatFrequency(1300500000), "1300.5MHz");
+  EXPECT_EQ(FormatFrequency(114750000), "114.75MHz");
+}
+
 }  // namespace
 }  // namespace duly

@@ -304,6 +304,15 @@ std::optional<std::uint64_t> YamlValue::AsSize() const {
   return std::nullopt;
 }
 
+std::optional<std::uint64_t> YamlValue::AsFrequency() const {
+  constexpr std::string_view kExpected = "a frequency above 0, such as 921.6MHz or 1.5GHz";
+  const std::string* text = Scalar(kExpected);
+  if (text == nullptr) return std::nullopt;
+  if (const Result<std::uint64_t> hz = ParseFrequency(*text); hz && *hz > 0) return *hz;
+  Mismatch(kExpected);
+  return std::nullopt;
+}
+
 std::optional<double> YamlValue::AsRate() const {
   constexpr std::string_view kExpected = "a rate per second, such as 100 or 100/s";
   const std::string* text = Scalar(kExpected);

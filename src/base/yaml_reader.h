@@ -61,6 +61,8 @@ class YamlValue {
   std::optional<Duration> AsDuration() const;
   std::optional<Duration> AsPositiveDuration() const;
   std::optional<std::uint64_t> AsSize() const;
+  // Of a clock, in Hz; above 0.
+  std::optional<std::uint64_t> AsFrequency() const;
   // Per second.
   std::optional<double> AsRate() const;
   // The path of a file that is there; the YAML gives it relative to itself.

@@ -120,6 +120,8 @@ TEST(YamlReader, ValuesOutOfRangeSayWhatIsExpected) {
             "f.yaml:1:6: key is '0': expected a duration above 0, such as 250us, 20ms or 1.5s");
   EXPECT_EQ(FaultsOfValue("-1MiB", [](V v) { v.AsSize(); }),
             "f.yaml:1:6: key is '-1MiB': expected a size in bytes, such as 512, 64kB or 8MiB");
+  EXPECT_EQ(FaultsOfValue("0MHz", [](V v) { v.AsFrequency(); }),
+            "f.yaml:1:6: key is '0MHz': expected a frequency above 0, such as 921.6MHz or 1.5GHz");
   EXPECT_EQ(FaultsOfValue("1/d", [](V v) { v.AsRate(); }),
             "f.yaml:1:6: key is '1/d': expected a rate per second, such as 100 or 100/s");
   EXPECT_EQ(FaultsOfValue("''", [](V v) { v.AsText(); }),
