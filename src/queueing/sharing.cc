@@ -135,23 +135,34 @@ Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes
     return classes[i].rate_per_s * sliced * sliced * (1 + service.cv2) /
            (2 * (1 - c * queues[i].busy));
   };
-  const auto work = [&](double c) {
+  struct Work {
     double sum = 0;
+    double slope = 0;
+  };
+  const auto work = [&](double c) {
+    Work at;
     for (std::size_t i = 0; i < count; ++i) {
       const ServiceTime& service = classes[i].service;
-      sum += classes[i].rate_per_s * service.mean_s * wait(i, c) +
-             queues[i].busy * service.mean_s * (1 + service.cv2) / 2;
+      const double waiting = classes[i].rate_per_s * service.mean_s * wait(i, c);
+      at.sum += waiting + queues[i].busy * service.mean_s * (1 + service.cv2) / 2;
+      at.slope += waiting * queues[i].busy / (1 - c * queues[i].busy);
     }
-    return sum;
+    return at;
   };
+  // Newton's steps on a convex function, kept between what is too low and what is too high.
   double low = 0;
   double high = most_busy > 0 ? 1 / most_busy : 1;
-  for (int i = 0; i < 50; ++i) {
-    const double middle = (low + high) / 2;
-    (work(middle) < must ? low : high) = middle;
+  double c = high / 2;
+  for (int i = 0; i < 50 && high - low > 1e-13; ++i) {
+    const Work at = work(c);
+    (at.sum < must ? low : high) = c;
+    const double next = c - (at.sum - must) / at.slope;
+    const double moved = std::abs(next - c);
+    c = next >= low && next <= high ? next : (low + high) / 2;
+    if (moved < 1e-13) break;
   }
   for (std::size_t i = 0; i < count; ++i) {
-    queues[i].wait_s = wait(i, low);
+    queues[i].wait_s = wait(i, c);
     queues[i].mean_s = queues[i].wait_s + classes[i].service.mean_s * queues[i].stretch;
   }
   return queues;
