@@ -22,6 +22,7 @@ MAY_INCLUDE = {
     "base": "",
     "model": "base",
     "queueing": "base",
+    "placement": "base queueing",
     "profile": "base model",
     "device_model": "base",
     "repository": "base model profile",
@@ -44,7 +45,7 @@ MAY_INCLUDE = {
 }
 
 # Rings 1 and 2 are pure: no threads, no locks, no files, no sockets.
-PURE = ("model", "queueing", "device_model", "policy", "engine", "sim")
+PURE = ("model", "queueing", "placement", "device_model", "policy", "engine", "sim")
 IMPURE_HEADERS = re.compile(
     r"(thread|mutex|shared_mutex|condition_variable|future|semaphore|stop_token|iostream|fstream"
     r"|pthread\.h|sys/socket\.h|sys/un\.h|sys/epoll\.h|poll\.h|netdb\.h|netinet/.*|arpa/inet\.h"
