@@ -40,26 +40,32 @@ struct Interval {
   double mean;
   double half;
 };
-Interval MeanResponse(const std::string& device, double rate_per_s, const std::string& duration,
-                      const std::string& model = "{name: m, instances: 1}") {
+struct Station {
+  std::string device = "kind: serial";
+  std::string model = "instances: 1";
+  std::string points = "{rows: 1, mean: 10ms}";
+  std::string policy = "fifo";
+};
+Interval MeanResponse(const Station& station, double rate_per_s, int seconds) {
   constexpr int kRuns = 10;
   double sum = 0;
   double squares = 0;
   for (int seed = 1; seed <= kRuns; ++seed) {
     const auto run = Done(fmt::format(R"(
-duration: {}
-warmup: 20s
+duration: {}s
+warmup: {}s
 seed: {}
-policy: {{name: fifo}}
-models: [{}]
+policy: {{name: {}}}
+models: [{{name: m, {}}}]
 nodes:
   - name: n
-    devices: [{}]
+    devices: [{{name: d, {}}}]
     limits: {{queue_requests: 100000}}
-    profile: {{variants: [{{model: m, variant: default, device: "*", points: [{{rows: 1, mean: 10ms}}]}}]}}
+    profile: {{variants: [{{model: m, variant: default, device: d, points: [{}]}}]}}
 applications: [{{name: a, model: m, rate: {}/s}}]
 )",
-                                      duration, seed, model, device, rate_per_s));
+                                      seconds, seconds / 20, seed, station.policy, station.model,
+                                      station.device, station.points, rate_per_s));
     const double mean_ms = run->tally().sources()[0].latency.MeanNs() * 1e-6;
     sum += mean_ms;
     squares += mean_ms * mean_ms;
@@ -85,15 +91,14 @@ void ExpectTheory(const Interval& seen, double theory_ms) {
 
 TEST(Theory, MM1) {
   for (const double rho : {0.3, 0.7}) {
-    ExpectTheory(MeanResponse("{name: d, kind: serial, noise: exponential}", 100 * rho, "400s"),
+    ExpectTheory(MeanResponse({.device = "kind: serial, noise: exponential"}, 100 * rho, 400),
                  10 / (1 - rho));
   }
 }
 
 TEST(Theory, MD1) {
   for (const double rho : {0.3, 0.7}) {
-    ExpectTheory(MeanResponse("{name: d, kind: serial}", 100 * rho, "400s"),
-                 10 + 10 * rho / (2 * (1 - rho)));
+    ExpectTheory(MeanResponse({}, 100 * rho, 400), 10 + 10 * rho / (2 * (1 - rho)));
   }
 }
 
@@ -101,29 +106,108 @@ TEST(Theory, MD1) {
 TEST(Theory, MG1) {
   const double rho = 0.6;
   const double cv = 0.5;
-  ExpectTheory(MeanResponse("{name: d, kind: serial, noise: {cv: 0.5}}", 100 * rho, "400s"),
+  ExpectTheory(MeanResponse({.device = "kind: serial, noise: {cv: 0.5}"}, 100 * rho, 400),
                10 + 10 * rho * (1 + cv * cv) / (2 * (1 - rho)));
 }
 
 TEST(Theory, MMc) {
   const int c = 3;
   const double a = 2.1;
-  ExpectTheory(MeanResponse("{name: d, kind: cpu, cores: 3, noise: exponential}", 100 * a, "200s",
-                            "{name: m, instances: 3}"),
-               10 + 10 * ErlangC(c, a) / (c - a));
+  ExpectTheory(
+      MeanResponse({.device = "kind: cpu, cores: 3, noise: exponential", .model = "instances: 3"},
+                   100 * a, 200),
+      10 + 10 * ErlangC(c, a) / (c - a));
 }
 
 // Processor sharing: the mean does not depend on the distribution. As many slots as ever needed.
 TEST(Theory, MG1ProcessorSharing) {
   for (const std::string noise : {"none", "exponential"}) {
     ExpectTheory(
-        MeanResponse(fmt::format("{{name: d, kind: timeslice, slots: 200, noise: {}}}", noise), 60,
-                     "400s", "{name: m, instances: 200}"),
+        MeanResponse({.device = fmt::format("kind: timeslice, slots: 200, noise: {}", noise),
+                      .model = "instances: 200"},
+                     60, 400),
         10 / (1 - 0.6));
   }
 }
 
-// Little's law: requests inside, by time, are rate x response.
+// Batches of up to K that take an exponential time whatever is in them (M/M[1,K]/1; Gross and
+// Harris, bulk service): with r the root in (0, 1) of mu r^(K+1) - (lambda + mu) r + lambda = 0,
+// n wait while the server works with probability p r^n.
+double BulkServiceResponse(double lambda, double mu, int most) {
+  double r = 0.5;
+  for (int i = 0; i < 200; ++i) r = (lambda + mu * std::pow(r, most + 1)) / (lambda + mu);
+  const double p = 1 / (mu / lambda + 1 / (1 - r));
+  return p * r / ((1 - r) * (1 - r)) / lambda + 1 / mu;
+}
+
+TEST(Theory, BatchService) {
+  for (const int most : {1, 4, 8}) {
+    for (const double rho : {0.5, 0.8}) {
+      const double rate = 100 * rho * most;
+      ExpectTheory(MeanResponse({.device = "kind: serial, noise: exponential",
+                                 .model = fmt::format("instances: 1, max_batch_size: {}, "
+                                                      "dynamic_batching: {{max_queue_delay: 0ms}}",
+                                                      most),
+                                 .points = "{rows: 1, mean: 10ms}, {rows: 8, mean: 10ms}",
+                                 .policy = "size-or-timeout"},
+                                rate, 400 / most),
+                   1000 * BulkServiceResponse(rate, 100, most));
+    }
+  }
+}
+
+// Requests that are in the node, over time.
+class Inside final : public EventObserver {
+ public:
+  void OnEvent(TimePoint now, const Event& event, const Effects& effects) override {
+    area_ns_ += static_cast<double>((now - last_).count()) * inside_;
+    last_ = now;
+    if (event.kind == Event::Kind::kArrival) ++inside_;
+    inside_ -= static_cast<int>(effects.finishes.size());
+  }
+  double area_ns() const { return area_ns_; }
+  int inside() const { return inside_; }
+
+ private:
+  TimePoint last_{};
+  double area_ns_ = 0;
+  int inside_ = 0;
+};
+
+// Little's law, which holds for every queue and policy: the time integral of those inside is the
+// sum of their response times, so mean number = rate x mean response.
+TEST(Theory, LittlesLaw) {
+  for (const std::string policy : {"fifo", "edf", "size-or-timeout"}) {
+    const auto run = Started(fmt::format(R"(
+duration: 100s
+warmup: 0s
+policy: {{name: {}}}
+models: [{{name: m, max_batch_size: 4}}, {{name: n}}]
+nodes:
+  - name: n
+    devices: [{{name: d, kind: timeslice, noise: {{cv: 0.5}}}}]
+    limits: {{queue_requests: 100000}}
+    profile:
+      variants:
+        - {{model: m, variant: default, device: d, points: [{{rows: 1, mean: 10ms}}, {{rows: 4, mean: 25ms}}]}}
+        - {{model: n, variant: default, device: d, points: [{{rows: 1, mean: 4ms}}]}}
+applications: [{{name: a, model: m, rate: 50/s}}, {{name: b, model: n, rate: 60/s}}]
+)",
+                                         policy));
+    Inside inside;
+    run->Observe(0, inside);
+    EXPECT_FALSE(run->Advance(Duration::max()));
+    double responses_ns = 0;
+    for (const SourceTally& tally : run->tally().sources()) {
+      EXPECT_EQ(CountOf(tally, Outcome::kOnTime), tally.sent) << policy;
+      responses_ns += tally.latency.MeanNs() * static_cast<double>(tally.sent);
+    }
+    EXPECT_EQ(inside.inside(), 0);
+    EXPECT_GT(inside.area_ns(), 0.5 * 100e9) << "a load worth measuring";
+    EXPECT_NEAR(inside.area_ns(), responses_ns, 1e-6 * responses_ns) << policy;
+  }
+}
+
 TEST(Theory, UtilizationIsTheOfferedLoad) {
   const auto run = Done(R"(
 duration: 500s
