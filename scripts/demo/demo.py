@@ -13,10 +13,13 @@ import json
 import os
 import pathlib
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+import predict
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
@@ -122,12 +125,13 @@ def find_capacity(options, profile, out):
     return best, winner
 
 
-COLUMNS = ["load", "policy", "application", "offered/s", "on time", "late", "rejected", "expired", "failed",
+COLUMNS = ["load", "policy", "application", "offered/s", "on time", "simulated", "late", "rejected", "expired", "failed",
            "p50 ms", "p95 ms", "p99 ms", "accuracy %", "correct"]
 
 
-def rows_of(document, load_name):
-    for entry in document["applications"] + [document["total"]]:
+def rows_of(document, simulated, load_name):
+    for entry, other in zip(document["applications"] + [document["total"]],
+                            simulated["applications"] + [simulated["total"]], strict=True):
         latency = entry.get("latency_ms") or {}
         sent = max(entry["sent"], 1)
 
@@ -139,18 +143,19 @@ def rows_of(document, load_name):
 
         checked = entry.get("checked", 0)
         yield [load_name, document["labels"]["policy"], entry.get("name", "all"),
-               f"{entry['sent'] / document['duration_s']:.0f}", percent("on_time"), percent("late"),
+               f"{entry['sent'] / document['duration_s']:.0f}", percent("on_time"),
+               f"{100 * other['on_time'] / max(other['sent'], 1):.1f} %", percent("late"),
                percent("rejected"), percent("expired"), percent("failed", "unanswered", "cancelled"),
                number(latency.get("p50")), number(latency.get("p95")), number(latency.get("p99")),
                number(entry.get("accuracy_pct"), 2),
                f"{100 * entry.get('correct', 0) / checked:.1f} %" if checked else "-"]
 
 
-def print_table(documents):
+def print_table(documents, predicted):
     table = [COLUMNS]
     for name, by_policy in documents.items():
-        for document in by_policy.values():
-            table += rows_of(document, name)
+        for policy, document in by_policy.items():
+            table += rows_of(document, predicted[name][policy], name)
     widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
     previous = None
     for row in table:
@@ -184,6 +189,18 @@ def print_findings(documents, capacity, winner, options):
                 if mine["on_time"] < other["on_time"]:
                     print(f"  but behind for {mine['name']}: {mine['on_time']} against {other['on_time']} "
                           f"of {mine['sent']}.")
+
+
+def print_prediction(documents, predicted, factor, overhead_ms):
+    """How near the simulator was, the run that it was fitted to aside."""
+    print(f"Simulated (scenarios/demo.yaml, this machine's profile; a run takes {factor:.2f} times that and {overhead_ms:.2f} ms, "
+          f"fitted to edf under light load):")
+    for policy in POLICIES:
+        far = [abs(points) for load, other, _, points in predict.errors(documents, predicted)
+               if other == policy and (policy, load) != ("edf", LOADS[0][0])]
+        if far:
+            print(f"  {policy}: on time of {len(far)} (application, load) within {statistics.median(far):.1f} points in the "
+                  f"median, {max(far):.1f} at most.")
 
 
 def main():
@@ -223,8 +240,10 @@ def main():
                 path = out / f"{slug(policy)}-{slug(name)}.json"
                 documents[name][policy] = load(url, policy, relative * capacity, f"{relative:g}",
                                                options.seconds, options, path)
-    print_table(documents)
+    predicted, factor, overhead_ms = predict.predict(DULY, documents, POLICIES, profile, options.seconds, options.seed, out)
+    print_table(documents, predicted)
     print_findings(documents, capacity, winner, options)
+    print_prediction(documents, predicted, factor, overhead_ms)
     print(f"JSON of every run: {os.path.relpath(out)}")
     unanswered = sum(d["total"]["unanswered"] for p in documents.values() for d in p.values())
     return 1 if unanswered else 0

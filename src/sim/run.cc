@@ -70,6 +70,7 @@ class NodeAssembly {
 
   SimulatedNode Make(const PolicyFactory& make_policy) {
     result_.name = node_.name;
+    result_.service_factor = node_.service_factor;
     result_.batch_overhead = node_.batch_overhead;
     result_.to_node = node_.to_node;
     result_.from_node = node_.from_node;
@@ -108,6 +109,7 @@ class NodeAssembly {
     Generation generation;
     generation.model = model.name;
     generation.max_rows = model.max_rows;
+    generation.default_variant = static_cast<std::uint32_t>(model.default_variant);
     generation.batching = model.dynamic_batching;
     generation.slo = model.slo;
     generation.timeout = model.timeout;

@@ -279,6 +279,28 @@ TEST(ScenarioRun, EveryRequestEndsOnceAndIsCounted) {
   EXPECT_TRUE(z.devices[1].empty());
 }
 
+// What the engine is told and what happens may differ: it learns from the latter.
+TEST(ScenarioRun, RunsTakeTheirFactorAndOverhead) {
+  const auto run = Done(R"(
+duration: 100s
+policy: {name: fifo}
+models: [{name: m, variants: [{name: big}, {name: small}], default_variant: small}]
+nodes:
+  - name: n
+    devices: [{name: d, kind: serial}]
+    service_factor: 1.5
+    batch_overhead: 2ms
+    profile:
+      variants:
+        - {model: m, variant: big, device: d, points: [{rows: 1, mean: 100ms}]}
+        - {model: m, variant: small, device: d, points: [{rows: 1, mean: 10ms}]}
+applications: [{name: a, model: m, rate: 5/s, arrivals: constant}]
+)");
+  const SourceTally& tally = run->tally().sources()[0];
+  EXPECT_NEAR(tally.latency.MeanNs(), 17e6, 1);
+  EXPECT_EQ(tally.variants[0], 0U);
+}
+
 // Everything that leaves the engines, as one number.
 class Fingerprint final : public EventObserver {
  public:

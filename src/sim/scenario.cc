@@ -88,6 +88,16 @@ class ScenarioReader {
       variant.accuracy_pct = entry["accuracy"].AsNumber(0, 100);
     }
     if (model.variants.empty()) model.variants.emplace_back().name = "default";
+    if (const std::optional<std::string> name = map["default_variant"].AsText()) {
+      const auto named = std::ranges::find(model.variants, *name, &VariantSpec::name);
+      if (named == model.variants.end()) {
+        map["default_variant"].Fail(
+            fmt::format("model '{}' has no variant '{}'", model.name, *name),
+            fmt::format("one of: {}", fmt::join(names, ", ")));
+      } else {
+        model.default_variant = static_cast<std::size_t>(named - model.variants.begin());
+      }
+    }
     if (model.variants.size() > kMaxVariants) {
       value.Fail(fmt::format("model '{}' has {} variants", model.name, model.variants.size()),
                  fmt::format("at most {}", kMaxVariants));
@@ -218,6 +228,7 @@ class ScenarioReader {
     YamlMap limits = map["limits"].AsMap();
     node.limits.queue_requests =
         limits["queue_requests"].AsCount(1, kMaxQueueRequests).value_or(node.limits.queue_requests);
+    node.service_factor = map["service_factor"].AsPositiveNumber().value_or(1);
     node.batch_overhead = map["batch_overhead"].AsDuration().value_or(Duration(0));
     YamlMap link = map["link"].AsMap();
     node.to_node = link["request"].AsDuration().value_or(Duration(0));

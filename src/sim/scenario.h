@@ -47,6 +47,9 @@ struct ScenarioNode {
   std::vector<ModelPlacement> placement;
   PolicyConfig policy;
   NodeLimits limits;
+  // What runs really take: the profile's times this, plus the overhead of a batch. The engine is
+  // told the profile alone.
+  double service_factor = 1;
   Duration batch_overhead{0};
   Duration to_node{0};
   Duration from_node{0};

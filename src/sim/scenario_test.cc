@@ -23,7 +23,7 @@ policy: {name: fifo}
 models:
   - {name: a, max_batch_size: 8, slo: 50ms, instances: 2,
      dynamic_batching: {max_queue_delay: 2ms, preferred_batch_size: [8, 4]},
-     variants: [{name: big, accuracy: 80}, {name: small, accuracy: 70.5}]}
+     variants: [{name: big, accuracy: 80}, {name: small, accuracy: 70.5}], default_variant: small}
   - {name: b}
 nodes:
   - name: board
@@ -40,6 +40,7 @@ nodes:
     placement: {a: [gpu, tpu]}
     policy: {name: edf}
     limits: {queue_requests: 10}
+    service_factor: 1.2
     batch_overhead: 50us
     link: {request: 1ms, response: 2ms}
 applications:
@@ -74,6 +75,7 @@ TEST(Scenario, ReadsAllThatItSays) {
   EXPECT_EQ(scenario.models[0].dynamic_batching->preferred_rows,
             (std::vector<std::uint32_t>{4, 8}));
   EXPECT_EQ(scenario.models[0].variants[1].accuracy_pct, 70.5);
+  EXPECT_EQ(scenario.models[0].default_variant, 1U);
   EXPECT_EQ(scenario.models[1].variants[0].name, "default");
 
   const ScenarioNode& node = scenario.nodes[0];
@@ -87,6 +89,8 @@ TEST(Scenario, ReadsAllThatItSays) {
   EXPECT_EQ(node.devices[4].noise.kind, NoiseSpec::Kind::kExponential);
   EXPECT_EQ(node.policy.name, "edf");
   EXPECT_EQ(node.limits.queue_requests, 10U);
+  EXPECT_EQ(node.service_factor, 1.2);
+  EXPECT_EQ(node.batch_overhead, std::chrono::microseconds(50));
   EXPECT_EQ(node.from_node, milliseconds(2));
   ASSERT_NE(node.profile.Find("a", "big", "one"), nullptr);
 
@@ -98,11 +102,13 @@ TEST(Scenario, ReadsAllThatItSays) {
 
 TEST(Scenario, UnknownKeysAndNamesAreFaultsWithAPlace) {
   EXPECT_THAT(FaultsOf(Replaced("batch_overhead", "batch_overhaed")),
-              HasSubstr("s.yaml:28:5: unknown key 'batch_overhaed'"));
+              HasSubstr("s.yaml:29:5: unknown key 'batch_overhaed'"));
   EXPECT_THAT(FaultsOf(Replaced("nodes: [board]", "nodes: [bord]")),
               HasSubstr("there is no node 'bord': expected one of: board"));
   EXPECT_THAT(FaultsOf(Replaced("name: x, model: a", "name: x, model: c")),
               HasSubstr("there is no model 'c': expected one of: a, b"));
+  EXPECT_THAT(FaultsOf(Replaced("default_variant: small", "default_variant: tiny")),
+              HasSubstr("model 'a' has no variant 'tiny': expected one of: big, small"));
   EXPECT_THAT(FaultsOf(Replaced("{a: [gpu, tpu]}", "{a: [gpu, npu]}")),
               HasSubstr("there is no device 'npu'"));
   EXPECT_THAT(FaultsOf(Replaced("name: y", "name: x")), HasSubstr("'x' is given again"));

@@ -32,6 +32,7 @@ Simulator::Simulator(std::vector<SimulatedNode> nodes, std::vector<Source> sourc
     node.engine =
         std::make_unique<Engine>(std::move(simulated.config), std::move(simulated.policy));
     node.devices = std::move(simulated.devices);
+    node.service_factor = simulated.service_factor;
     node.batch_overhead = simulated.batch_overhead;
     node.to_node = simulated.to_node;
     node.from_node = simulated.from_node;
@@ -170,7 +171,8 @@ void Simulator::StartRun(Node& node, const StartBatch& start) {
   const ServiceNoise::Run run = device.noise.Next();
   const auto mean_ns =
       static_cast<double>(device.service[start.generation][start.variant].Mean(start.rows).count());
-  const auto alone = Duration(static_cast<std::int64_t>(mean_ns * run.factor));
+  const auto alone =
+      Duration(static_cast<std::int64_t>(mean_ns * node.service_factor * run.factor));
   if (start.batch >= node.runs.size()) node.runs.resize(start.batch + 1);
   node.runs[start.batch] = {now_, run.fails};
   node.batches[start.device][start.slot] = start.batch;

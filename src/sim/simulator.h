@@ -35,7 +35,8 @@ struct SimulatedNode {
   EngineConfig config;
   std::unique_ptr<DispatchPolicy> policy;
   std::vector<SimulatedDevice> devices;  // as config.devices
-  Duration batch_overhead{0};            // added to the service of every batch
+  double service_factor = 1;             // multiplies the service of every batch ...
+  Duration batch_overhead{0};            // ... and this is added
   Duration to_node{0};                   // from a client
   Duration from_node{0};                 // to a client
 };
@@ -99,6 +100,7 @@ class Simulator {
   struct Node {
     std::unique_ptr<Engine> engine;
     std::vector<SimulatedDevice> devices;
+    double service_factor = 1;
     Duration batch_overhead{0};
     Duration to_node{0};
     Duration from_node{0};
