@@ -6,6 +6,7 @@
 #include "cli/load.h"
 #include "cli/log.h"
 #include "cli/models.h"
+#include "cli/plan.h"
 #include "cli/predict.h"
 #include "cli/profile.h"
 #include "cli/replay.h"
@@ -27,6 +28,7 @@ std::vector<Command> AllCommands() {
       {"replay", "Take every decision of an event log again, and compare", AddReplayCommand,
        Environment::kIgnored},
       {"predict", "Latency of a mix on one device, by formula", AddPredictCommand},
+      {"plan", "Place applications on the devices of a cluster", AddPlanCommand},
       {"completion", "Print a script that completes commands in a shell", AddCompletionCommand,
        Environment::kIgnored},
   };

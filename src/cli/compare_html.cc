@@ -8,53 +8,15 @@
 #include <vector>
 
 #include "cli/compare_report.h"
+#include "cli/html_page.h"
 
 namespace duly {
 namespace {
 
-// Distinct for colour-blind readers (Okabe and Ito).
-constexpr std::array kColours{"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"};
-std::string_view ColourOf(std::size_t policy) { return kColours[policy % kColours.size()]; }
-
-std::string Escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
-constexpr std::string_view kHead = R"(<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>duly compare</title><style>
-body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-table{border-collapse:collapse;margin:.5rem 0 1.5rem}th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}.better{background:#d9f0e3}.worse{background:#fadbd0}
-small{color:#666}svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#333}
-.key{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}div.wide{overflow-x:auto}
-</style></head><body>
-)";
-
 std::string Legend(const Comparison& comparison) {
   std::string html = "<p>";
   for (std::size_t p = 0; p < comparison.policies.size(); ++p) {
-    html += fmt::format("<span class=\"key\" style=\"background:{}\"></span>{}", ColourOf(p),
-                        Escaped(comparison.policies[p].name));
+    html += LegendEntry(ColourOf(p), comparison.policies[p].name);
   }
   return html + "</p>\n";
 }
@@ -215,7 +177,7 @@ std::string WhoWins(const Comparison& comparison) {
 
 std::string ToHtml(const Comparison& comparison) {
   const SimReport& first = comparison.policies[0].runs[0];
-  std::string html(kHead);
+  std::string html = PageHead("duly compare");
   html += fmt::format("<h1>{}</h1>\n<p>{}</p>\n", Escaped(comparison.scenario),
                       Escaped(comparison.about));
   html += fmt::format(
@@ -234,7 +196,7 @@ std::string ToHtml(const Comparison& comparison) {
   }
   html += "<h2>All figures</h2>\n";
   for (const Metric& metric : AllMetrics()) html += MetricTable(comparison, metric);
-  return html + "</body></html>\n";
+  return html + std::string(kPageEnd);
 }
 
 }  // namespace duly

@@ -72,7 +72,7 @@ class Placement {
     int type = 0;
   };
 
-  // Borrows both; indices and figures in them are valid (see plan_file.h). Nothing is placed.
+  // Borrows both. Indices in them are valid, rates and services above 0. Nothing is placed.
   Placement(const Cluster& cluster, std::span<const Application> applications, const Rules& rules);
 
   const Cluster& cluster() const { return *cluster_; }
