@@ -199,6 +199,8 @@ constexpr std::string_view kDurationExpected = "a duration, such as 250us, 20ms 
 
 bool YamlValue::is_map() const { return node_ != nullptr && node_->kind == YamlNode::Kind::kMap; }
 
+bool YamlValue::is_list() const { return node_ != nullptr && node_->kind == YamlNode::Kind::kList; }
+
 void YamlValue::Fail(std::string what, std::string expected) const {
   source_->faults.Add(place_, std::move(what), std::move(expected));
 }

@@ -39,8 +39,9 @@ class YamlMap;
 class YamlValue {
  public:
   bool present() const { return node_ != nullptr; }
-  // For values that may be a word or a map.
+  // For values that may be a word, a list or a map.
   bool is_map() const;
+  bool is_list() const;
   // Last part of its path, for messages: "slots", "cores[1]".
   const std::string& name() const { return name_; }
   // Of the value; of the map that should have it when it is absent.

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/check.h"
 #include "base/units.h"
 #include "base/yaml_reader.h"
 
@@ -22,7 +23,8 @@ constexpr double kMaxWatts = 1e6;
 constexpr double kMaxTerm = 1e6;
 constexpr double kMaxSeconds = 3600;
 
-double Ghz(std::uint64_t hz) { return static_cast<double>(hz) * 1e-9; }
+// 0 stands for a clock that never changes: terms at 1 GHz are what they are.
+double Ghz(std::uint64_t hz) { return hz == 0 ? 1 : static_cast<double>(hz) * 1e-9; }
 
 Duration FromSeconds(double seconds) { return Duration(std::llround(seconds * 1e9)); }
 
@@ -126,12 +128,12 @@ class BoardReader {
     }
     device.about = map["about"].AsText().value_or("");
     device.kind = map.Required("kind")
-                      .AsChoice<DeviceKind>({{"serial", DeviceKind::kSerial},
-                                             {"timeslice", DeviceKind::kTimeslice},
-                                             {"edgetpu", DeviceKind::kEdgeTpu},
-                                             {"cpu", DeviceKind::kCpu}})
-                      .value_or(DeviceKind::kSerial);
-    if (device.kind == DeviceKind::kCpu) {
+                      .AsChoice<BoardDeviceKind>({{"serial", BoardDeviceKind::kSerial},
+                                                  {"timeslice", BoardDeviceKind::kTimeslice},
+                                                  {"edgetpu", BoardDeviceKind::kEdgeTpu},
+                                                  {"cpu", BoardDeviceKind::kCpu}})
+                      .value_or(BoardDeviceKind::kSerial);
+    if (device.kind == BoardDeviceKind::kCpu) {
       device.cores = map.Required("cores").AsCount(1, kMaxCores).value_or(1);
     }
     if (const YamlValue clock = map["clock"]; clock.present()) ReadClock(clock, device);
@@ -185,7 +187,7 @@ class BoardReader {
   // At every step, for one row and for many.
   void CheckPositive(const YamlValue& value, const LatencyFit& fit, const BoardDevice& device) {
     std::vector<std::uint64_t> steps = device.clock_hz;
-    if (steps.empty()) steps.push_back(1'000'000'000);
+    if (steps.empty()) steps.push_back(0);
     for (const std::uint64_t hz : steps) {
       const double one = fit.Seconds(Ghz(hz), 1);
       if (one > 0 && one < kMaxSeconds && fit.Seconds(Ghz(hz), 2) >= one) continue;
@@ -201,10 +203,10 @@ class BoardReader {
     BoardVariant variant;
     variant.model = map.Required("model").AsText().value_or("");
     variant.variant = map.Required("variant").AsText().value_or("");
-    if (device.kind == DeviceKind::kCpu) {
+    if (device.kind == BoardDeviceKind::kCpu) {
       variant.threads = map["threads"].AsCount(1, device.cores).value_or(device.cores + 1);
     }
-    if (device.kind == DeviceKind::kEdgeTpu) {
+    if (device.kind == BoardDeviceKind::kEdgeTpu) {
       variant.swap = map.Required("swap").AsDuration().value_or(Duration(0));
     }
     variant.memory_bytes = map["memory"].AsSize().value_or(0);
@@ -255,12 +257,15 @@ void InOrder(Faults faults, Faults later, Faults& all) {
 
 Duration BoardDevice::ServiceTime(const BoardVariant& variant, std::uint64_t hz,
                                   std::uint32_t rows) const {
-  // A clock of 0 is one that never changes: any will do.
-  const double ghz = hz == 0 ? 1 : Ghz(hz);
-  if (variant.fit) return FromSeconds(variant.fit->Seconds(ghz, rows));
+  if (variant.fit) return FromSeconds(variant.fit->Seconds(Ghz(hz), rows));
   if (!scaling) return variant.mean * rows;
-  const double measured = scaling->Seconds(variant.hz == 0 ? 1 : Ghz(variant.hz), 1);
-  return FromSeconds(ToSeconds(variant.mean) * scaling->Seconds(ghz, rows) / measured);
+  const double measured = scaling->Seconds(Ghz(variant.hz), 1);
+  return FromSeconds(ToSeconds(variant.mean) * scaling->Seconds(Ghz(hz), rows) / measured);
+}
+
+double BoardDevice::Watts(std::uint64_t hz, std::uint32_t rows) const {
+  DULY_CHECK(power.has_value());
+  return power->Watts(Ghz(hz), rows);
 }
 
 const BoardDevice* Board::Find(std::string_view device) const {
@@ -317,7 +322,7 @@ std::vector<VariantProfile> ProfileOf(const BoardDevice& device, const std::stri
                                       std::uint64_t hz, std::uint32_t threads) {
   std::vector<VariantProfile> profiles;
   for (const BoardVariant& variant : device.variants) {
-    if (device.kind == DeviceKind::kCpu && variant.threads != threads) continue;
+    if (device.kind == BoardDeviceKind::kCpu && variant.threads != threads) continue;
     VariantProfile& profile = profiles.emplace_back();
     profile.model = variant.model;
     profile.variant = variant.variant;

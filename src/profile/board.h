@@ -14,7 +14,7 @@
 
 namespace duly {
 
-enum class DeviceKind : std::uint8_t {
+enum class BoardDeviceKind : std::uint8_t {
   kSerial,      // one batch at a time
   kTimeslice,   // its batches share one speed (a GPU without overlap)
   kConcurrent,  // batches overlap
@@ -47,7 +47,7 @@ struct BoardVariant {
 struct BoardDevice {
   std::string name;
   std::string about;
-  DeviceKind kind = DeviceKind::kSerial;
+  BoardDeviceKind kind = BoardDeviceKind::kSerial;
   std::uint32_t cores = 1;              // kCpu
   std::vector<std::uint64_t> clock_hz;  // ascending; empty: fixed, or not known
   Duration clock_change{0};             // until a new step holds
@@ -60,6 +60,8 @@ struct BoardDevice {
   std::uint64_t top_hz() const { return clock_hz.empty() ? 0 : clock_hz.back(); }
   // Mean service time of a batch; hz of clock_hz, 0 where there is none; rows >= 1.
   Duration ServiceTime(const BoardVariant& variant, std::uint64_t hz, std::uint32_t rows) const;
+  // Its own share while it serves batches of that size; it has `power`.
+  double Watts(std::uint64_t hz, std::uint32_t rows) const;
 };
 
 struct Board {

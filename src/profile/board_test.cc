@@ -80,6 +80,8 @@ TEST(Board, ServiceTimesFollowClockAndRows) {
   const BoardDevice& cpu = *board.Find("cpu");
   EXPECT_EQ(cpu.ServiceTime(cpu.variants[0], 0, 3), milliseconds(300));
   EXPECT_EQ(board.Find("npu"), nullptr);
+  EXPECT_DOUBLE_EQ(gpu.Watts(1'000'000'000, 1), 6);
+  EXPECT_NEAR(gpu.Watts(500'000'000, 4), 7.5 / 4, 1e-12);
 }
 
 TEST(Board, ProfilesAreExactAtEveryBatch) {
@@ -177,10 +179,8 @@ TEST(Catalogue, EveryBoardLoads) {
               << name << "/" << device.name << " " << variant.model;
         }
         if (!device.power) continue;
-        const auto watts = [&](std::uint64_t hz) {
-          return device.power->Watts(static_cast<double>(hz) * 1e-9, 1);
-        };
-        EXPECT_GT(watts(steps[i]), watts(steps[i - 1])) << name << "/" << device.name;
+        EXPECT_GT(device.Watts(steps[i], 1), device.Watts(steps[i - 1], 1))
+            << name << "/" << device.name;
       }
     }
   }

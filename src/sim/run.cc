@@ -325,8 +325,11 @@ std::vector<DeviceUse> ScenarioRun::devices() const {
     use.rows = after.rows - watched.before.rows;
     use.switches = after.switches - watched.before.switches;
     if (watched.spec.idle_w && watched.spec.busy_w) {
-      use.energy_j = measured_s * (*watched.spec.idle_w +
-                                   use.utilization * (*watched.spec.busy_w - *watched.spec.idle_w));
+      const double batches_a_row =
+          use.rows == 0 ? 0 : static_cast<double>(use.batches) / static_cast<double>(use.rows);
+      const double busy_w = *watched.spec.busy_w - watched.spec.one_row_w * batches_a_row;
+      use.energy_j =
+          measured_s * (*watched.spec.idle_w + use.utilization * (busy_w - *watched.spec.idle_w));
     }
   }
   return uses;

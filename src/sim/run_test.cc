@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "policy/registry.h"
 
@@ -338,6 +340,66 @@ TEST(ScenarioRun, TheSameSeedIsTheSameRunInAnySteps) {
 // GCC and Clang, with and without optimisation, must agree on this number.
 TEST(ScenarioRun, TheRunIsTheSameOnEveryCompiler) {
   EXPECT_EQ(FingerprintOf(3, std::chrono::seconds(100)), 18020224953104154086U);
+}
+
+// The fingerprint of every node of a file that is shipped.
+std::vector<std::uint64_t> FingerprintsOf(const std::string& file) {
+  Faults faults;
+  Scenario scenario = ReadScenario(file, faults);
+  scenario.duration = std::chrono::seconds(5);
+  scenario.warmup = std::chrono::seconds(1);
+  auto run = ScenarioRun::Create(scenario, MakeDispatchPolicy, faults);
+  EXPECT_TRUE(faults.empty()) << faults.ToString();
+  if (run == nullptr) return {};
+  std::vector<Fingerprint> prints(scenario.nodes.size());
+  for (std::size_t n = 0; n < prints.size(); ++n) run->Observe(n, prints[n]);
+  run->Advance(Duration::max());
+  std::vector<std::uint64_t> values;
+  for (const Fingerprint& print : prints) {
+    EXPECT_NE(print.value, Fingerprint().value) << file << ": a node that nothing reaches";
+    values.push_back(print.value);
+  }
+  return values;
+}
+
+TEST(Shipped, EveryScenarioIsTheSameRunTwice) {
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(DULY_SCENARIOS)) {
+    if (entry.path().extension() != ".yaml") continue;
+    ++files;
+    EXPECT_EQ(FingerprintsOf(entry.path().string()), FingerprintsOf(entry.path().string()));
+  }
+  EXPECT_GE(files, 5U);
+}
+
+// A device of the catalogue under too much load: its power is that of the batches it runs.
+TEST(ScenarioRun, EnergyFollowsTheSizeOfBatches) {
+  const auto joules_per_busy_second = [](const char* model) {
+    Faults faults;
+    const std::string text = fmt::format(
+        R"(
+catalogue: {}
+duration: 100s
+warmup: 0s
+policy: {{name: size-or-timeout}}
+models: [{{name: inception_v3, {}, variants: [{{name: fp32}}]}}]
+nodes: [{{name: n, devices: [{{name: gpu, is: agx-xavier/gpu, kind: serial}}]}}]
+applications: [{{name: a, model: inception_v3, rate: 400/s, arrivals: constant}}]
+)",
+        DULY_DEVICES, model);
+    const Scenario scenario = ParseScenario(text, "s.yaml", faults);
+    auto run = ScenarioRun::Create(scenario, MakeDispatchPolicy, faults);
+    EXPECT_TRUE(faults.empty()) << faults.ToString();
+    run->Advance(Duration::max());
+    const DeviceUse use = run->devices()[0];
+    EXPECT_GT(use.utilization, 0.95);
+    return (*use.energy_j - 545.6 * (1 - use.utilization)) / (100 * use.utilization);
+  };
+  // Saturated: P0 + (k - j/b) f^n at 1.377 GHz, f^n = 1.4703.
+  EXPECT_NEAR(joules_per_busy_second("max_batch_size: 0"), 5.456 + (15.85 - 7.098) * 1.4703, 0.05);
+  EXPECT_NEAR(
+      joules_per_busy_second("max_batch_size: 16, dynamic_batching: {preferred_batch_size: [16]}"),
+      5.456 + (15.85 - 7.098 / 16) * 1.4703, 0.2);
 }
 
 TEST(ScenarioRun, WhatCannotRunIsAFault) {

@@ -5,12 +5,16 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <set>
 #include <string_view>
 #include <utility>
 
+#include "base/file.h"
+#include "base/units.h"
 #include "base/yaml_reader.h"
+#include "sim/catalogue.h"
 
 namespace duly::sim {
 namespace {
@@ -36,6 +40,9 @@ class ScenarioReader {
         root["seed"].AsInteger(0, std::numeric_limits<std::int64_t>::max()).value_or(1));
     scenario_.load_factor = root["load_factor"].AsPositiveNumber().value_or(1);
     ReadPolicy(root["policy"], policy_);
+    if (const std::optional<std::string> folder = root["catalogue"].AsText()) {
+      catalogue_ = Catalogue(RelativeToFile(*folder, scenario_.file), inner_);
+    }
     for (const YamlValue& model : root.Required("models").AsNonEmptyList()) ReadModel(model);
     for (const YamlValue& node : root.Required("nodes").AsNonEmptyList()) ReadNode(node);
     for (const YamlValue& application : root.Required("applications").AsNonEmptyList()) {
@@ -44,6 +51,12 @@ class ScenarioReader {
   }
 
  private:
+  struct NodeInMaking {
+    std::set<std::string> names;           // of its devices
+    std::set<std::string> boards;          // of the catalogue, with power
+    std::vector<VariantProfile> profiles;  // of the catalogue
+  };
+
   // A name that nothing of its kind has.
   static std::string NewName(YamlMap& map, std::set<std::string>& taken) {
     const YamlValue value = map.Required("name");
@@ -60,6 +73,19 @@ class ScenarioReader {
     if (name.empty() || known.contains(name)) return;
     value.Fail(fmt::format("there is no {} '{}'", what, name),
                fmt::format("one of: {}", fmt::join(known, ", ")));
+  }
+
+  // A word or a list of them.
+  static std::vector<std::string> NamesOf(const YamlValue& value, const std::string& otherwise) {
+    std::vector<std::string> names;
+    if (value.is_list()) {
+      for (const YamlValue& item : value.AsNonEmptyList()) {
+        names.push_back(item.AsText().value_or(""));
+      }
+    } else {
+      names.push_back(value.AsText().value_or(otherwise));
+    }
+    return names;
   }
 
   void ReadModel(const YamlValue& value) {
@@ -80,13 +106,20 @@ class ScenarioReader {
       }
       std::ranges::sort(dynamic.preferred_rows);
     }
+    CatalogueModel of_catalogue{model.name, map["is"].AsText().value_or(model.name), {}};
     std::set<std::string> names;
     for (const YamlValue& item : map["variants"].AsList()) {
       YamlMap entry = item.AsMap();
       VariantSpec& variant = model.variants.emplace_back();
       variant.name = NewName(entry, names);
       variant.accuracy_pct = entry["accuracy"].AsNumber(0, 100);
+      of_catalogue.variants.push_back({variant.name, NamesOf(entry["is"], variant.name)});
+      for (const std::string& is : of_catalogue.variants.back().is) {
+        if (variant.accuracy_pct) break;
+        variant.accuracy_pct = catalogue_.AccuracyOf(of_catalogue.is, is);
+      }
     }
+    of_catalogue_.push_back(std::move(of_catalogue));
     if (model.variants.empty()) model.variants.emplace_back().name = "default";
     if (const std::optional<std::string> name = map["default_variant"].AsText()) {
       const auto named = std::ranges::find(model.variants, *name, &VariantSpec::name);
@@ -118,10 +151,11 @@ class ScenarioReader {
   }
 
   void ReadOnChip(YamlMap& map, ScenarioDevice& device) {
-    YamlMap swap = map.Required("swap").AsMap();
+    const bool is_known = !device.swap.empty();
+    YamlMap swap = (is_known ? map["swap"] : map.Required("swap")).AsMap();
     for (const auto& [model, time] : swap.Rest()) {
       CheckName(time, "model", model, models_);
-      device.swap.emplace(model, time.AsDuration().value_or(Duration(0)));
+      device.swap[model] = time.AsDuration().value_or(Duration(0));
     }
     std::set<std::string> in_a_set;
     for (const YamlValue& set : map["co_resident"].AsList()) {
@@ -137,24 +171,77 @@ class ScenarioReader {
     }
   }
 
-  ScenarioDevice ReadDevice(const YamlValue& value, std::set<std::string>& names) {
+  // Of a device of the catalogue, at one step of its clock.
+  struct Origin {
+    Catalogue::Found found;
+    std::uint64_t hz = 0;
+  };
+
+  std::optional<Origin> ReadOrigin(YamlMap& map) {
+    const YamlValue is = map["is"];
+    if (!is.present()) return std::nullopt;
+    const YamlValue frequency = map["frequency"];
+    const std::optional<Catalogue::Found> found = catalogue_.Find(is);
+    if (!found) return std::nullopt;
+    Origin origin{*found, found->device->top_hz()};
+    const std::optional<std::uint64_t> hz = frequency.AsFrequency();
+    const std::vector<std::uint64_t>& steps = found->device->clock_hz;
+    if (hz && std::ranges::count(steps, *hz) == 0) {
+      std::vector<std::string> known;
+      for (const std::uint64_t step : steps) known.push_back(FormatFrequency(step));
+      frequency.Fail(fmt::format("{} is no step of the clock", FormatFrequency(*hz)),
+                     known.empty() ? "no 'frequency': the catalogue has no clock of this device"
+                                   : fmt::format("one of: {}", fmt::join(known, ", ")));
+    } else {
+      origin.hz = hz.value_or(origin.hz);
+    }
+    return origin;
+  }
+
+  // What the catalogue says of a device, before the scenario changes it.
+  void TakeFrom(const Origin& origin, NodeInMaking& making, ScenarioDevice& device) {
+    const BoardDevice& known = *origin.found.device;
+    device.cores = known.cores;
+    for (const BoardVariant& variant : known.variants) {
+      device.threads = std::max(device.threads, variant.threads);
+      for (const CatalogueModel& model : of_catalogue_) {
+        if (known.kind == Kind::kEdgeTpu && model.is == variant.model) {
+          device.swap[model.name] = variant.swap;
+        }
+      }
+    }
+    if (!known.power) return;
+    // The power of the whole board counts once, with the first of its devices.
+    const bool is_first = making.boards.insert(origin.found.board_name).second;
+    device.idle_w = is_first ? origin.found.board->static_w : 0;
+    const double many_w = known.Watts(origin.hz, std::numeric_limits<std::uint32_t>::max());
+    device.busy_w = *device.idle_w + many_w;
+    device.one_row_w = many_w - known.Watts(origin.hz, 1);
+  }
+
+  ScenarioDevice ReadDevice(const YamlValue& value, NodeInMaking& making) {
     YamlMap map = value.AsMap();
     ScenarioDevice device;
-    device.name = NewName(map, names);
-    device.kind = map.Required("kind")
+    device.name = NewName(map, making.names);
+    const YamlValue is = map["is"];
+    const std::optional<Origin> origin = ReadOrigin(map);
+    if (origin) TakeFrom(*origin, making, device);
+    device.kind = (is.present() ? map["kind"] : map.Required("kind"))
                       .AsChoice<Kind>({{"serial", Kind::kSerial},
                                        {"timeslice", Kind::kTimeslice},
                                        {"concurrent", Kind::kConcurrent},
                                        {"edgetpu", Kind::kEdgeTpu},
                                        {"cpu", Kind::kCpu}})
-                      .value_or(Kind::kSerial);
+                      .value_or(origin ? origin->found.device->kind : Kind::kSerial);
     std::optional<std::uint32_t> slots;
     if (device.kind == Kind::kConcurrent) ReadSpeed(map, device);
     if (device.kind == Kind::kEdgeTpu) ReadOnChip(map, device);
     if (device.kind == Kind::kCpu) {
       const YamlValue threads = map["threads"];
-      device.cores = map.Required("cores").AsCount(1, kMaxSlots).value_or(1);
-      device.threads = threads.AsCount(1, kMaxSlots).value_or(1);
+      device.cores = (origin ? map["cores"] : map.Required("cores"))
+                         .AsCount(1, kMaxSlots)
+                         .value_or(device.cores);
+      device.threads = threads.AsCount(1, kMaxSlots).value_or(device.threads);
       if (device.threads > device.cores) {
         threads.Fail(fmt::format("{} threads on {} cores", device.threads, device.cores),
                      "threads up to the number of cores");
@@ -198,6 +285,12 @@ class ScenarioReader {
       YamlMap settings = power.AsMap();
       device.idle_w = settings.Required("idle_w").AsNumber(0, kMaxWatts);
       device.busy_w = settings.Required("busy_w").AsNumber(0, kMaxWatts);
+      device.one_row_w = 0;
+    }
+    if (origin) {
+      std::vector<VariantProfile> profiles = CatalogueProfile(
+          *origin->found.device, device.name, origin->hz, device.threads, of_catalogue_);
+      std::ranges::move(profiles, std::back_inserter(making.profiles));
     }
     return device;
   }
@@ -207,18 +300,24 @@ class ScenarioReader {
     ScenarioNode node;
     node.place = value.place();
     node.name = NewName(map, nodes_);
-    std::set<std::string> names;
+    NodeInMaking making;
     std::vector<std::string> in_order;
     for (const YamlValue& device : map.Required("devices").AsNonEmptyList()) {
-      node.devices.push_back(ReadDevice(device, names));
+      node.devices.push_back(ReadDevice(device, making));
       in_order.push_back(node.devices.back().name);
     }
-    if (const YamlValue profile = map.Required("profile"); profile.is_map()) {
+    const YamlValue profile = making.profiles.empty() ? map.Required("profile") : map["profile"];
+    if (profile.is_map()) {
       YamlMap inside = profile.AsMap();
       ReadProfile(inside, node.profile);
     } else if (const std::optional<std::string> file = profile.AsFile()) {
       if (Result<Profile> read = LoadProfile(*file, inner_)) node.profile = *std::move(read);
     }
+    // What the scenario says itself goes before the catalogue.
+    std::erase_if(making.profiles, [&](const VariantProfile& entry) {
+      return node.profile.Find(entry.model, entry.variant, entry.device) != nullptr;
+    });
+    std::ranges::move(making.profiles, std::back_inserter(node.profile.variants));
     ReadPlacement(map["placement"], in_order, node.placement);
     node.policy = policy_;
     if (const YamlValue policy = map["policy"]; policy.present()) {
@@ -257,6 +356,8 @@ class ScenarioReader {
 
   Scenario& scenario_;
   Faults& inner_;  // of the files that it names
+  Catalogue catalogue_;
+  std::vector<CatalogueModel> of_catalogue_;  // as scenario_.models
   PolicyConfig policy_;
   std::set<std::string> models_;
   std::set<std::string> nodes_;

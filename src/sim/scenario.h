@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "device_model/service_noise.h"
 #include "model/model_spec.h"
+#include "profile/board.h"
 #include "profile/profile.h"
 #include "repository/node_config.h"
 #include "workload/mix.h"
@@ -18,13 +19,7 @@
 namespace duly::sim {
 
 struct ScenarioDevice {
-  enum class Kind : std::uint8_t {
-    kSerial,      // one batch at a time
-    kTimeslice,   // its batches share one speed (a GPU without overlap)
-    kConcurrent,  // batches overlap: total speed `speed`
-    kEdgeTpu,     // one batch at a time, and one set of models on chip
-    kCpu,         // `threads` threads a batch on `cores` cores
-  };
+  using Kind = BoardDeviceKind;
   std::string name;
   Kind kind = Kind::kSerial;
   std::uint32_t slots = 1;    // batches at once
@@ -37,6 +32,7 @@ struct ScenarioDevice {
   std::uint32_t fail_every = 0;
   std::optional<double> idle_w;  // both or none
   std::optional<double> busy_w;
+  double one_row_w = 0;  // less, with one row a batch; of b rows, 1/b of it
 };
 
 struct ScenarioNode {

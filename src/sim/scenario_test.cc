@@ -4,7 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/temp_folder_test_util.h"
 
 namespace duly::sim {
 namespace {
@@ -132,6 +137,119 @@ TEST(Scenario, AllFaultsAreListed) {
   const std::string faults = FaultsOf(text);
   EXPECT_THAT(faults, HasSubstr("s.yaml:3:11"));
   EXPECT_THAT(faults, HasSubstr("s.yaml:5:7"));
+}
+
+constexpr const char* kFromCatalogue = R"(
+catalogue: devices
+policy: {name: fifo}
+models:
+  - {name: detector, is: m, max_batch_size: 4, variants: [{name: best, is: [fp16, int8]}, {name: quick, is: int8, accuracy: 60}]}
+  - {name: n}
+nodes:
+  - name: box
+    devices:
+      - {name: gpu, is: board/gpu, frequency: 500MHz, noise: {cv: 0.1}}
+      - {name: cores, is: board/cpu, threads: 1}
+      - {name: tpu, is: board/tpu}
+      - {name: other, kind: serial}
+    profile:
+      variants:
+        - {model: n, variant: default, device: other, points: [{rows: 1, mean: 9ms}]}
+        - {model: detector, variant: best, device: cores, points: [{rows: 1, mean: 7ms}]}
+applications: [{name: a, model: detector, rate: 1/s}, {name: b, model: n, rate: 1/s}]
+)";
+
+constexpr const char* kBoard = R"(
+board: a board
+sources: {s: somebody}
+static_power: {watts: 2, source: s}
+devices:
+  - name: gpu
+    kind: timeslice
+    clock: {steps: [500MHz, 1GHz], source: s}
+    scaling: {b_gcycles: 1, source: s}
+    power: {dynamic_w: 8, one_row_w: 4, exponent: 1, source: s}
+    variants: [{model: m, variant: fp16, mean: 10ms, source: s}]
+  - name: cpu
+    kind: cpu
+    cores: 4
+    power: {dynamic_w: 3, exponent: 0, source: s}
+    variants:
+      - {model: m, variant: fp16, threads: 1, mean: 40ms, source: s}
+      - {model: m, variant: int8, threads: 1, mean: 30ms, source: s}
+      - {model: m, variant: int8, threads: 4, mean: 12ms, source: s}
+  - {name: tpu, kind: edgetpu, variants: [{model: m, variant: int8, mean: 5ms, swap: 6ms, source: s}]}
+)";
+
+class CatalogueScenarioTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_.Write("devices/board.yaml", kBoard);
+    folder_.Write(
+        "devices/variants.yaml",
+        "sources: {s: x}\nvariants:\n- {model: m, variant: fp16, accuracy: 70, source: s}\n");
+  }
+  Scenario Parse(std::string_view what = "", std::string_view by = "") {
+    std::string text = kFromCatalogue;
+    const std::size_t at = text.find(what);
+    EXPECT_NE(at, std::string::npos) << what;
+    faults_ = Faults();
+    return ParseScenario(text.replace(at, what.size(), by), folder_.At("s.yaml"), faults_);
+  }
+
+  TempFolder folder_;
+  Faults faults_;
+};
+
+TEST_F(CatalogueScenarioTest, NamesADeviceAndGetsItsProfile) {
+  const Scenario scenario = Parse();
+  ASSERT_TRUE(faults_.empty()) << faults_.ToString();
+  EXPECT_EQ(scenario.models[0].variants[0].accuracy_pct, 70) << "of the first that has one";
+  EXPECT_EQ(scenario.models[0].variants[1].accuracy_pct, 60) << "the scenario's own";
+  const ScenarioNode& node = scenario.nodes[0];
+  const auto mean = [&](std::string_view variant, std::string_view device) {
+    const VariantProfile* const profile = node.profile.Find("detector", variant, device);
+    return profile == nullptr ? Duration(0) : profile->points[0].mean;
+  };
+  // Half the clock.
+  EXPECT_EQ(mean("best", "gpu"), milliseconds(20));
+  EXPECT_EQ(mean("quick", "gpu"), Duration(0));
+  EXPECT_EQ(mean("best", "cores"), milliseconds(7)) << "the scenario's own";
+  EXPECT_EQ(mean("quick", "cores"), milliseconds(30));
+  EXPECT_EQ(mean("best", "tpu"), milliseconds(5)) << "the second choice";
+
+  const std::vector<ScenarioDevice>& devices = node.devices;
+  EXPECT_EQ(devices[0].kind, BoardDeviceKind::kTimeslice);
+  EXPECT_EQ(devices[0].idle_w, 2) << "of the board";
+  EXPECT_NEAR(*devices[0].busy_w, 6, 1e-6);
+  EXPECT_NEAR(devices[0].one_row_w, 2, 1e-6);
+  EXPECT_EQ(devices[1].idle_w, 0) << "counted with the GPU";
+  EXPECT_EQ(devices[1].cores, 4U);
+  EXPECT_EQ(devices[1].slots, 4U);
+  EXPECT_EQ(devices[2].swap.at("detector"), milliseconds(6));
+  EXPECT_EQ(devices[2].busy_w, std::nullopt) << "no figure";
+}
+
+TEST_F(CatalogueScenarioTest, WhatIsNotInItIsAFaultWithAPlace) {
+  Parse("board/gpu", "board/npu");
+  EXPECT_EQ(faults_.ToString(), folder_.At("s.yaml:10:25: board 'board' has no device 'npu': "
+                                           "expected one of: gpu, cpu, tpu"));
+  Parse("board/gpu", "bord/gpu");
+  EXPECT_THAT(faults_.ToString(), HasSubstr("10:25: 'bord/gpu' is no device of the catalogue"));
+  Parse("frequency: 500MHz", "frequency: 600MHz");
+  EXPECT_EQ(faults_.ToString(), folder_.At("s.yaml:10:47: 600MHz is no step of the clock: expected "
+                                           "one of: 500MHz, 1000MHz"));
+  Parse("is: board/cpu", "is: board/cpu, frequency: 1GHz");
+  EXPECT_THAT(faults_.ToString(), HasSubstr("the catalogue has no clock of this device"));
+  Parse("{name: other, kind", "{name: other, frequency: 1GHz, kind");
+  EXPECT_THAT(faults_.ToString(), HasSubstr("unknown key 'frequency'"));
+  Parse("catalogue: devices", "");
+  EXPECT_THAT(faults_.ToString(), HasSubstr("'board/gpu' is of a catalogue, and there is none"));
+  // Faults of its files come with theirs.
+  folder_.Write("devices/board.yaml", "board: x\ndevices: []\n");
+  Parse();
+  EXPECT_THAT(faults_.ToString(),
+              HasSubstr(folder_.At("devices/board.yaml:2:10: devices is empty")));
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import tempfile
@@ -33,7 +32,7 @@ class ScenariosTest(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def test_every_scenario_runs_and_its_figures_add_up(self):
-        self.assertGreaterEqual(len(SCENARIOS), 3)
+        self.assertGreaterEqual(len(SCENARIOS), 5)
         for scenario in SCENARIOS:
             with self.subTest(scenario.name):
                 report = simulate(scenario)
@@ -50,7 +49,7 @@ class ScenariosTest(unittest.TestCase):
 
     def test_a_recorded_run_replays_exactly_and_hashes_equal(self):
         for scenario in SCENARIOS:
-            if len(re.findall("^  - name: ", scenario.read_text().split("nodes:")[1], re.MULTILINE)) > 1:
+            if len({device["node"] for device in simulate(scenario, "--duration", "1s")["devices"]}) > 1:
                 continue
             with self.subTest(scenario.name):
                 hashes = set()
