@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cmath>
+#include <numbers>
 
 #include "base/check.h"
 
@@ -49,6 +50,18 @@ double PortableExp(double x) {
   double sum = 1;
   for (int n = 16; n >= 1; --n) sum = 1 + sum * r / n;
   return std::ldexp(sum, static_cast<int>(k));
+}
+
+double PortableSinTurns(double turns) {
+  // To a quarter on either side of 0, where sin(pi - x) = sin x folds the rest; there Taylor to the
+  // 21st power is below one unit in the last place.
+  double turn = turns - std::floor(turns + 0.5);
+  if (turn > 0.25) turn = 0.5 - turn;
+  if (turn < -0.25) turn = -0.5 - turn;
+  const double x = 2 * std::numbers::pi * turn;
+  double sum = 1;
+  for (int n = 20; n >= 2; n -= 2) sum = 1 - sum * x * x / (n * (n + 1));
+  return x * sum;
 }
 
 RandomStream::RandomStream(std::uint64_t seed, std::string_view name) {

@@ -11,6 +11,8 @@ namespace duly {
 // (libm differs). Relative error below 1e-14 over the range that distributions use.
 double PortableLog(double x);
 double PortableExp(double x);
+// sin(2 pi turns), likewise; absolute error below 1e-14 for turns of which the fraction is exact.
+double PortableSinTurns(double turns);
 
 // A random stream: xoshiro256++ (Blackman and Vigna, 2019), seeded by splitmix64 from a run's seed
 // and the stream's name, so that adding a consumer does not shift the others.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numbers>
 
 namespace duly {
 namespace {
@@ -18,6 +19,13 @@ TEST(PortableExp, AgreesWithLibm) {
   for (double x = -50; x < 50; x += 0.37) {
     EXPECT_NEAR(PortableExp(x) / std::exp(x), 1.0, 1e-13) << x;
   }
+}
+
+TEST(PortableSinTurns, AgreesWithLibm) {
+  for (double turns = -3; turns < 3; turns += 0.0137) {
+    EXPECT_NEAR(PortableSinTurns(turns), std::sin(2 * std::numbers::pi * turns), 1e-14) << turns;
+  }
+  EXPECT_EQ(PortableSinTurns(1e6), 0);
 }
 
 TEST(RandomStream, GivesTheSameNumbersOnEveryMachine) {

@@ -97,6 +97,67 @@ std::optional<Duration> OnOffArrivals::Next() {
   return FromSeconds(time_s_);
 }
 
+MarkovArrivals::MarkovArrivals(double rate_per_s, std::vector<MarkovState> states,
+                               RandomStream stream)
+    : states_(std::move(states)), stream_(stream) {
+  DULY_CHECK(rate_per_s > 0 && states_.size() >= 2);
+  double dwell_s = 0;
+  double weighted_s = 0;
+  for (const MarkovState& state : states_) {
+    DULY_CHECK(state.weight >= 0 && state.dwell.count() > 0);
+    dwell_s += ToSeconds(state.dwell);
+    weighted_s += state.weight * ToSeconds(state.dwell);
+  }
+  DULY_CHECK(weighted_s > 0);
+  rate_of_weight_ = rate_per_s * dwell_s / weighted_s;
+  // The state that a moment chosen at random lies in; what is left of it is exponential, too.
+  double at_s = stream_.Uniform() * dwell_s;
+  while (state_ + 1 < states_.size() && at_s >= ToSeconds(states_[state_].dwell)) {
+    at_s -= ToSeconds(states_[state_++].dwell);
+  }
+  left_s_ = stream_.Exponential(ToSeconds(states_[state_].dwell));
+}
+
+std::optional<Duration> MarkovArrivals::Next() {
+  while (true) {
+    const double rate_per_s = states_[state_].weight * rate_of_weight_;
+    if (rate_per_s > 0) {
+      const double gap_s = stream_.Exponential(1 / rate_per_s);
+      if (gap_s <= left_s_) {
+        left_s_ -= gap_s;
+        time_s_ += gap_s;
+        return FromSeconds(time_s_);
+      }
+    }
+    // The gap has no memory: in the next state it is drawn anew.
+    time_s_ += left_s_;
+    const std::size_t step = 1 + stream_.Below(states_.size() - 1);
+    state_ = (state_ + step) % states_.size();
+    left_s_ = stream_.Exponential(ToSeconds(states_[state_].dwell));
+    if (!FromSeconds(time_s_)) return std::nullopt;
+  }
+}
+
+DiurnalArrivals::DiurnalArrivals(double rate_per_s, Duration period, double depth, double phase,
+                                 RandomStream stream)
+    : mean_gap_s_(1 / (rate_per_s * (1 + depth))),
+      period_s_(ToSeconds(period)),
+      depth_(depth),
+      phase_(phase),
+      stream_(stream) {
+  DULY_CHECK(rate_per_s > 0 && period.count() > 0 && depth >= 0 && depth <= 1);
+}
+
+std::optional<Duration> DiurnalArrivals::Next() {
+  while (true) {
+    time_s_ += stream_.Exponential(mean_gap_s_);
+    const std::optional<Duration> at = FromSeconds(time_s_);
+    if (!at) return std::nullopt;
+    const double level = 1 + depth_ * PortableSinTurns(time_s_ / period_s_ + phase_);
+    if (stream_.Uniform() * (1 + depth_) < level) return at;
+  }
+}
+
 TraceArrivals::TraceArrivals(std::shared_ptr<const std::vector<double>> times_s, double speed)
     : times_s_(std::move(times_s)), speed_(speed) {
   DULY_CHECK(speed > 0);
@@ -119,6 +180,11 @@ std::unique_ptr<ArrivalProcess> MakeArrivals(const ArrivalSpec& spec, double rat
       return std::make_unique<ConstantArrivals>(rate_per_s, stream);
     case ArrivalSpec::Kind::kOnOff:
       return std::make_unique<OnOffArrivals>(rate_per_s, spec.on, spec.off, stream);
+    case ArrivalSpec::Kind::kMarkov:
+      return std::make_unique<MarkovArrivals>(rate_per_s, spec.states, stream);
+    case ArrivalSpec::Kind::kDiurnal:
+      return std::make_unique<DiurnalArrivals>(rate_per_s, spec.period, spec.depth, spec.phase,
+                                               stream);
     case ArrivalSpec::Kind::kTrace:
       return std::make_unique<TraceArrivals>(spec.trace_s, rate_per_s / MeanRate(*spec.trace_s));
     case ArrivalSpec::Kind::kPoisson:

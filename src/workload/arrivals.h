@@ -67,6 +67,48 @@ class OnOffArrivals final : public ArrivalProcess {
   RandomStream stream_;
 };
 
+// One state of a Markov-modulated process.
+struct MarkovState {
+  double weight = 1;  // its rate, relative to that of the other states; >= 0
+  Duration dwell{0};  // mean time in it; > 0
+};
+
+// A Markov-modulated Poisson process: Poisson arrivals at the rate of a hidden state, which lasts
+// an exponential time and is followed by one of the others, all equally likely. rate_per_s is the
+// long-run mean; each state has dwell / (sum of dwells) of the time. Starts in the stationary
+// state. At least two states, one with a weight above 0.
+class MarkovArrivals final : public ArrivalProcess {
+ public:
+  MarkovArrivals(double rate_per_s, std::vector<MarkovState> states, RandomStream stream);
+  std::optional<Duration> Next() override;
+
+ private:
+  std::vector<MarkovState> states_;
+  double rate_of_weight_;  // per second, of weight 1
+  std::size_t state_ = 0;
+  double time_s_ = 0;
+  double left_s_ = 0;  // in the state
+  RandomStream stream_;
+};
+
+// Poisson arrivals whose rate follows the time of day: rate * (1 + depth sin(2 pi (t / period +
+// phase))), by thinning (Lewis and Shedler, 1979). depth in [0, 1]; the mean over whole periods is
+// the rate.
+class DiurnalArrivals final : public ArrivalProcess {
+ public:
+  DiurnalArrivals(double rate_per_s, Duration period, double depth, double phase,
+                  RandomStream stream);
+  std::optional<Duration> Next() override;
+
+ private:
+  double mean_gap_s_;  // at the peak
+  double period_s_;
+  double depth_;
+  double phase_;
+  double time_s_ = 0;
+  RandomStream stream_;
+};
+
 // Arrivals as recorded. Times do not decrease; they are shared, because traces are long.
 class TraceArrivals final : public ArrivalProcess {
  public:
@@ -82,10 +124,14 @@ class TraceArrivals final : public ArrivalProcess {
 
 // An arrival process as configured.
 struct ArrivalSpec {
-  enum class Kind : std::uint8_t { kPoisson, kConstant, kOnOff, kTrace };
+  enum class Kind : std::uint8_t { kPoisson, kConstant, kOnOff, kMarkov, kDiurnal, kTrace };
   Kind kind = Kind::kPoisson;
   Duration on = std::chrono::seconds(1);               // kOnOff
   Duration off = std::chrono::seconds(1);              // kOnOff
+  std::vector<MarkovState> states;                     // kMarkov
+  Duration period = std::chrono::hours(24);            // kDiurnal
+  double depth = 0.5;                                  // kDiurnal
+  double phase = 0;                                    // kDiurnal
   std::shared_ptr<const std::vector<double>> trace_s;  // kTrace: at least two different times
 };
 

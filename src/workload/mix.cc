@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <set>
 #include <string_view>
@@ -29,6 +30,21 @@ void ReadRate(const YamlValue& rate, std::optional<double> speed, ApplicationLoa
   load.spec.rate_per_s = value.value_or(0);
 }
 
+void ReadStates(const YamlValue& value, ArrivalSpec& spec) {
+  constexpr double kMaxWeight = 1e6;
+  double most = 0;
+  for (const YamlValue& item : value.AsList()) {
+    YamlMap map = item.AsMap();
+    MarkovState& state = spec.states.emplace_back();
+    state.weight = map.Required("weight").AsNumber(0, kMaxWeight).value_or(1);
+    state.dwell = map.Required("dwell").AsPositiveDuration().value_or(std::chrono::seconds(1));
+    most = std::max(most, state.weight);
+  }
+  if (!value.is_list() || (spec.states.size() >= 2 && most > 0)) return;
+  value.Fail(spec.states.size() < 2 ? "fewer than two states" : "no state has arrivals",
+             "at least two states, one with a weight above 0");
+}
+
 // Fills load.arrivals; returns the speed asked for of a trace.
 std::optional<double> ReadArrivals(const YamlValue& value, ApplicationLoad& load, Faults& faults) {
   if (!value.present()) return std::nullopt;
@@ -46,11 +62,19 @@ std::optional<double> ReadArrivals(const YamlValue& value, ApplicationLoad& load
                            .AsChoice<Kind>({{"poisson", Kind::kPoisson},
                                             {"constant", Kind::kConstant},
                                             {"onoff", Kind::kOnOff},
+                                            {"markov", Kind::kMarkov},
+                                            {"diurnal", Kind::kDiurnal},
                                             {"trace", Kind::kTrace}})
                            .value_or(Kind::kPoisson);
   if (load.arrivals.kind == Kind::kOnOff) {
     load.arrivals.on = map["on"].AsPositiveDuration().value_or(load.arrivals.on);
     load.arrivals.off = map["off"].AsPositiveDuration().value_or(load.arrivals.off);
+  }
+  if (load.arrivals.kind == Kind::kMarkov) ReadStates(map.Required("states"), load.arrivals);
+  if (load.arrivals.kind == Kind::kDiurnal) {
+    load.arrivals.period = map["period"].AsPositiveDuration().value_or(load.arrivals.period);
+    load.arrivals.depth = map.Required("depth").AsNumber(0, 1).value_or(load.arrivals.depth);
+    load.arrivals.phase = map["phase"].AsNumber(0, 1).value_or(load.arrivals.phase);
   }
   if (load.arrivals.kind != Kind::kTrace) return std::nullopt;
   if (const std::optional<std::string> file = map.Required("file").AsFile()) {

@@ -50,7 +50,10 @@ struct Mix {
 //       rate: 200/s               # the long-run mean, whatever the process; optional with a trace
 //       timeout: 30ms
 //       arrivals: {kind: onoff, on: 1s, off: 2s}     # or poisson, constant, FILE.csv,
-//                                                    # {kind: trace, file: FILE.csv, speed: 2}
+//                                                    # {kind: trace, file: FILE.csv, speed: 2},
+//                                                    # {kind: diurnal, period: 24h, depth: 0.8},
+//                                                    # {kind: markov, states: [{weight: 1,
+//                                                    #  dwell: 10s}, {weight: 5, dwell: 1s}]}
 //       rows: 1
 //       min_accuracy: 75
 //       cancel: {share: 0.1, after: 5ms}

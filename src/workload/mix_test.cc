@@ -91,6 +91,38 @@ applications:
   EXPECT_DOUBLE_EQ(mix.applications[2].spec.rate_per_s, 7);
 }
 
+TEST_F(ReadMixTest, ReadsWhatArrivalsNeed) {
+  const Mix mix = Read(R"(
+applications:
+  - {name: a, model: m, rate: 9, arrivals: {kind: markov, states: [{weight: 1, dwell: 10s}, {weight: 0, dwell: 2s}]}}
+  - {name: b, model: m, rate: 9, arrivals: {kind: diurnal, period: 1h, depth: 0.9, phase: 0.25}}
+  - {name: c, model: m, rate: 9, arrivals: {kind: diurnal, depth: 1}}
+)");
+  ASSERT_TRUE(faults_.empty()) << faults_.ToString();
+  const ArrivalSpec& markov = mix.applications[0].arrivals;
+  ASSERT_EQ(markov.states.size(), 2U);
+  EXPECT_EQ(markov.states[0].dwell, std::chrono::seconds(10));
+  EXPECT_EQ(markov.states[1].weight, 0);
+  const ArrivalSpec& diurnal = mix.applications[1].arrivals;
+  EXPECT_EQ(diurnal.period, std::chrono::hours(1));
+  EXPECT_EQ(diurnal.depth, 0.9);
+  EXPECT_EQ(diurnal.phase, 0.25);
+  EXPECT_EQ(mix.applications[2].arrivals.period, std::chrono::hours(24));
+
+  Read(R"(
+applications:
+  - {name: a, model: m, rate: 9, arrivals: {kind: markov, states: [{weight: 1, dwell: 1s}]}}
+  - {name: b, model: m, rate: 9, arrivals: {kind: markov, states: [{weight: 0, dwell: 1s}, {weight: 0, dwell: 0s}]}}
+  - {name: c, model: m, rate: 9, arrivals: {kind: markov}}
+  - {name: d, model: m, rate: 9, arrivals: {kind: diurnal, depth: 1.5, states: []}}
+)");
+  EXPECT_THAT(faults_.ToString(),
+              AllOf(HasSubstr(":3:67: fewer than two states"), HasSubstr(":4:67: no state has"),
+                    HasSubstr("dwell is '0s'"), HasSubstr(":5:44: 'states' is missing"),
+                    HasSubstr("depth is '1.5'"), HasSubstr("unknown key 'states'")));
+  EXPECT_EQ(faults_.all().size(), 6U) << faults_.ToString();
+}
+
 TEST_F(ReadMixTest, ListsEveryFaultWithItsPlace) {
   folder_.Write("bad.csv", "0\nsoon\n");
   folder_.Write("t.csv", "0\n1\n");
