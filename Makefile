@@ -21,7 +21,7 @@ space := $(empty) $(empty)
 PARTS_PATTERN = $(subst $(space),|,$(strip $(PARTS)))
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build demo test fuzz lint tidy bench install clean help
+.PHONY: all setup build demo test fuzz determinism lint tidy bench install clean help
 
 all: build ## build/release/duly (the default)
 
@@ -38,7 +38,7 @@ demo: build ## serve real models under three loads and two policies; prints one 
 	scripts/demo.sh
 
 test: ## build and run every test (PRESET=dev, PARTS=, SKIP=)
-	scripts/setup.sh build test models
+	scripts/setup.sh build test models $(if $(filter clang asan-ubsan,$(PRESET)),clang)
 	@$(call CONFIGURE,$(PRESET))
 	$(call BUILD,$(PRESET)) $(if $(PARTS),--target $$(ninja -C build/$(PRESET) -t targets all | \
 	  sed -nE 's/^(duly_($(PARTS_PATTERN))|($(PARTS_PATTERN))_test): phony$$/\1/p'))
@@ -48,11 +48,15 @@ test: ## build and run every test (PRESET=dev, PARTS=, SKIP=)
 
 fuzz: override CMAKE_FLAGS += -DDULY_FUZZ_RUNS=$(RUNS)
 fuzz: ## run the fuzz targets with libFuzzer and sanitizers (RUNS=)
-	scripts/setup.sh build fuzz
+	scripts/setup.sh build clang
 	@$(call CONFIGURE,fuzz)
 	$(call BUILD,fuzz) --target fuzzers
 	ctest --preset fuzz --parallel $(JOBS) --no-tests=error -L '^fuzz$$' \
 	  --output-junit $(CURDIR)/build/fuzz/junit.xml
+
+determinism: ## every scenario under two compilers at two levels of optimisation: the same event logs
+	scripts/setup.sh build clang
+	JOBS=$(JOBS) tests/determinism/run.sh
 
 lint: ## include direction, clocks, sleeps, chance, layout (tools/lint)
 	scripts/setup.sh lint
@@ -79,4 +83,4 @@ clean: ## remove build/; .deps/ stays
 	rm -rf build
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -9,7 +9,7 @@
 #     test     what the integration tests need: Python environments, Node packages and load tools in .deps
 #     models   the Python environment .deps/venv, and the models that are fetched and converted
 #     lint     clang, clang-format, clang-tidy
-#     fuzz     clang with its sanitizers and libFuzzer
+#     clang    the other compiler, with its sanitizers and libFuzzer
 #
 #   ONNXRUNTIME_ROOT=DIR     use this installation (DIR/include, DIR/lib) instead of getting one
 #   DULY_ONNXRUNTIME=wheel   unpack the pinned library into .deps/ although the distribution has one
@@ -258,17 +258,17 @@ profile_models() {
 
 profile_lint() { install_packages python3 clang clang-format clang-tidy; }
 
-profile_fuzz() {
+profile_clang() {
   install_packages clang
   install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
 }
 
 profiles=("$@")
-((${#profiles[@]})) || profiles=(build test models lint fuzz)
+((${#profiles[@]})) || profiles=(build test models lint clang)
 for profile in "${profiles[@]}"; do
   case $profile in
-    build | test | models | lint | fuzz) ;;
-    *) die "unknown profile '$profile': expected build, test, models, lint or fuzz" ;;
+    build | test | models | lint | clang) ;;
+    *) die "unknown profile '$profile': expected build, test, models, lint or clang" ;;
   esac
 done
 
