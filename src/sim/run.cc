@@ -13,7 +13,7 @@ namespace duly::sim {
 
 struct ScenarioRun::Assembly {
   std::vector<SimulatedNode> nodes;
-  std::vector<Source> sources;
+  std::vector<std::unique_ptr<Source>> sources;
   std::vector<Tally::SourceFacts> facts;
   std::vector<Watched> watched;
 };
@@ -59,6 +59,76 @@ std::unique_ptr<DeviceModel> MakeModel(const ScenarioDevice& device,
   return MakeSwitchingDevice(std::move(switching));
 }
 
+// What the profile says, and the device's noise.
+class ProfiledService final : public ServiceModel {
+ public:
+  ProfiledService(ServiceNoise noise, double factor, Duration batch_overhead)
+      : noise_(std::move(noise)), factor_(factor), batch_overhead_(batch_overhead) {}
+
+  // The next generation, which runs nowhere yet.
+  void AddGeneration(std::size_t variants) { curves_.emplace_back(variants); }
+  // Of a variant of the last one.
+  void SetCurve(std::size_t variant, LatencyCurve curve) {
+    curves_.back()[variant] = std::move(curve);
+  }
+
+  Service Next(const StartBatch& start) override {
+    const ServiceNoise::Run run = noise_.Next();
+    const auto mean_ns =
+        static_cast<double>(curves_[start.generation][start.variant].Mean(start.rows).count());
+    return {Duration(static_cast<std::int64_t>(mean_ns * factor_ * run.factor)) + batch_overhead_,
+            run.fails};
+  }
+
+ private:
+  ServiceNoise noise_;
+  const double factor_;
+  const Duration batch_overhead_;
+  // [generation][variant]: mean service times alone on the device; empty where it is not placed.
+  std::vector<std::vector<LatencyCurve>> curves_;
+};
+
+// Sends to its targets in turn.
+class OpenLoopSource final : public Source {
+ public:
+  struct Target {
+    std::uint32_t node = 0;
+    Arrival arrival;
+  };
+  // targets: not empty.
+  OpenLoopSource(const workload::ApplicationLoad& load, double load_factor, std::uint64_t seed,
+                 std::uint32_t group, std::vector<Target> targets)
+      : targets_(std::move(targets)),
+        arrivals_(workload::MakeArrivals(load.arrivals, load.spec.rate_per_s * load_factor, seed,
+                                         load.spec.name)),
+        cancel_share_(load.cancel_share),
+        cancel_after_(load.cancel_after),
+        cancel_(seed, fmt::format("cancel/{}", load.spec.name)) {
+    request_.group = group;
+  }
+
+  const SentRequest* Next() override {
+    const std::optional<Duration> scheduled = arrivals_->Next();
+    if (!scheduled) return nullptr;
+    request_.scheduled = *scheduled;
+    request_.node = targets_[next_].node;
+    request_.arrival = targets_[next_].arrival;
+    next_ = next_ + 1 == targets_.size() ? 0 : next_ + 1;
+    const bool goes = cancel_share_ > 0 && cancel_.Uniform() < cancel_share_;
+    request_.cancel_after = goes ? cancel_after_ : Duration(-1);
+    return &request_;
+  }
+
+ private:
+  const std::vector<Target> targets_;
+  const std::unique_ptr<workload::ArrivalProcess> arrivals_;
+  const double cancel_share_;
+  const Duration cancel_after_;
+  RandomStream cancel_;
+  std::size_t next_ = 0;
+  SentRequest request_;
+};
+
 // One node in the making.
 class NodeAssembly {
  public:
@@ -70,23 +140,21 @@ class NodeAssembly {
 
   SimulatedNode Make(const PolicyFactory& make_policy) {
     result_.name = node_.name;
-    result_.service_factor = node_.service_factor;
-    result_.batch_overhead = node_.batch_overhead;
     result_.to_node = node_.to_node;
     result_.from_node = node_.from_node;
     result_.config.max_waiting = node_.limits.queue_requests;
     for (const ScenarioDevice& device : node_.devices) {
       result_.config.devices.push_back({device.name, device.slots});
       // A seed of its own for each node: devices of the same name differ.
-      result_.devices.push_back(
-          {nullptr,
-           ServiceNoise(device.noise, device.fail_every, scenario_.seed, DeviceStream(device.name)),
-           {},
-           {}});
+      services_.push_back(std::make_unique<ProfiledService>(
+          ServiceNoise(device.noise, device.fail_every, scenario_.seed, DeviceStream(device.name)),
+          node_.service_factor, node_.batch_overhead));
+      result_.devices.emplace_back();
     }
     for (const ModelSpec& model : scenario_.models) AddModel(model);
     for (std::size_t d = 0; d < node_.devices.size(); ++d) {
       result_.devices[d].model = MakeModel(node_.devices[d], by_program_);
+      result_.devices[d].service = std::move(services_[d]);
     }
     MakePolicy(make_policy);
     return std::move(result_);
@@ -105,7 +173,6 @@ class NodeAssembly {
   // runs on no device.
   void AddModel(const ModelSpec& model) {
     EngineConfig& config = result_.config;
-    const auto index = static_cast<GenerationIndex>(config.generations.size());
     Generation generation;
     generation.model = model.name;
     generation.max_rows = model.max_rows;
@@ -114,13 +181,13 @@ class NodeAssembly {
     generation.slo = model.slo;
     generation.timeout = model.timeout;
     const auto first_program = static_cast<std::uint32_t>(by_program_.size());
-    for (SimulatedDevice& device : result_.devices) {
-      device.service.emplace_back(model.variants.size());
-      device.first_program.push_back(first_program);
+    for (std::size_t d = 0; d < result_.devices.size(); ++d) {
+      services_[d]->AddGeneration(model.variants.size());
+      result_.devices[d].first_program.push_back(first_program);
     }
     for (std::uint32_t v = 0; v < model.variants.size(); ++v) {
       by_program_.push_back(&model);
-      generation.variants.push_back(MakeVariant(model, v, index));
+      generation.variants.push_back(MakeVariant(model, v));
     }
     // The default application carries the model's name; it may be a declared one.
     generation.default_application = kNoIndex;
@@ -138,7 +205,7 @@ class NodeAssembly {
     config.generations.push_back(std::move(generation));
   }
 
-  Variant MakeVariant(const ModelSpec& model, std::uint32_t v, GenerationIndex generation) {
+  Variant MakeVariant(const ModelSpec& model, std::uint32_t v) {
     const VariantSpec& spec = model.variants[v];
     Variant variant;
     variant.name = spec.name;
@@ -154,7 +221,7 @@ class NodeAssembly {
                     "");
         continue;
       }
-      result_.devices[d].service[generation][v] = *curve;
+      services_[d]->SetCurve(v, *curve);
       Placement& placement = variant.placements.emplace_back();
       placement.device = d;
       placement.instances = InstancesOf(model, device);
@@ -182,6 +249,7 @@ class NodeAssembly {
   const ScenarioNode& node_;
   Faults& faults_;
   SimulatedNode result_;
+  std::vector<std::unique_ptr<ProfiledService>> services_;  // by device
   std::vector<const ModelSpec*> by_program_;
   std::vector<ApplicationIndex> applications_;
 };
@@ -192,16 +260,12 @@ bool Runs(const Generation& generation) {
 }
 
 // indices: what the engines call the application, by node.
-Source MakeSource(const Scenario& scenario, const ScenarioApplication& application,
-                  const std::vector<SimulatedNode>& nodes,
-                  const std::vector<ApplicationIndex>& indices, Faults& faults) {
+std::unique_ptr<Source> MakeSource(const Scenario& scenario, std::uint32_t application_index,
+                                   const std::vector<SimulatedNode>& nodes,
+                                   const std::vector<ApplicationIndex>& indices, Faults& faults) {
+  const ScenarioApplication& application = scenario.applications[application_index];
   const workload::ApplicationLoad& load = application.load;
-  Source source{{},
-                workload::MakeArrivals(load.arrivals, load.spec.rate_per_s * scenario.load_factor,
-                                       scenario.seed, load.spec.name),
-                load.cancel_share,
-                load.cancel_after,
-                RandomStream(scenario.seed, fmt::format("cancel/{}", load.spec.name))};
+  std::vector<OpenLoopSource::Target> targets;
   for (std::uint32_t n = 0; n < nodes.size(); ++n) {
     const bool asked_for = std::ranges::count(application.nodes, nodes[n].name) > 0;
     if (!application.nodes.empty() && !asked_for) continue;
@@ -215,20 +279,21 @@ Source MakeSource(const Scenario& scenario, const ScenarioApplication& applicati
                              load.spec.name, load.spec.model, nodes[n].name),
                  "an entry in the node's profile, for a device where the model is placed");
     }
-    Source::Target& target = source.targets.emplace_back();
+    OpenLoopSource::Target& target = targets.emplace_back();
     target.node = n;
     target.arrival.generation =
         static_cast<GenerationIndex>(generation - config.generations.begin());
     target.arrival.rows = load.rows;
     target.arrival.application = indices[n];
   }
-  if (source.targets.empty()) {
+  if (targets.empty()) {
     faults.Add(application.place,
                fmt::format("application '{}': model '{}' runs on no device", load.spec.name,
                            load.spec.model),
                "an entry in the profile of a node, for a device where the model is placed");
   }
-  return source;
+  return std::make_unique<OpenLoopSource>(load, scenario.load_factor, scenario.seed,
+                                          application_index, std::move(targets));
 }
 
 }  // namespace
@@ -251,11 +316,9 @@ std::unique_ptr<ScenarioRun> ScenarioRun::Create(const Scenario& scenario,
       assembly.watched.push_back({n, d, node.name, node.devices[d], {}, {}});
     }
   }
-  for (std::size_t a = 0; a < scenario.applications.size(); ++a) {
-    const ScenarioApplication& application = scenario.applications[a];
-    const workload::ApplicationLoad& load = application.load;
-    assembly.sources.push_back(
-        MakeSource(scenario, application, assembly.nodes, indices[a], faults));
+  for (std::uint32_t a = 0; a < scenario.applications.size(); ++a) {
+    const workload::ApplicationLoad& load = scenario.applications[a].load;
+    assembly.sources.push_back(MakeSource(scenario, a, assembly.nodes, indices[a], faults));
     const auto model = std::ranges::find(scenario.models, load.spec.model, &ModelSpec::name);
     Tally::SourceFacts& facts = assembly.facts.emplace_back();
     facts.slo = load.spec.slo ? load.spec.slo : model->slo;

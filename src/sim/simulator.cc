@@ -16,8 +16,8 @@ std::size_t EntriesOf(const std::vector<SimulatedNode>& nodes, std::size_t sourc
 
 }  // namespace
 
-Simulator::Simulator(std::vector<SimulatedNode> nodes, std::vector<Source> sources, Duration end,
-                     EndObserver& observer)
+Simulator::Simulator(std::vector<SimulatedNode> nodes, std::vector<std::unique_ptr<Source>> sources,
+                     Duration end, EndObserver& observer)
     : end_(end), observer_(observer), agenda_(EntriesOf(nodes, sources.size())) {
   timer_.kind = Event::Kind::kTimer;
   arrival_.kind = Event::Kind::kArrival;
@@ -32,15 +32,10 @@ Simulator::Simulator(std::vector<SimulatedNode> nodes, std::vector<Source> sourc
     node.engine =
         std::make_unique<Engine>(std::move(simulated.config), std::move(simulated.policy));
     node.devices = std::move(simulated.devices);
-    node.service_factor = simulated.service_factor;
-    node.batch_overhead = simulated.batch_overhead;
     node.to_node = simulated.to_node;
     node.from_node = simulated.from_node;
   }
-  for (Source& source : sources) {
-    DULY_CHECK(!source.targets.empty());
-    sources_.push_back({std::move(source), 0, std::nullopt});
-  }
+  for (std::unique_ptr<Source>& source : sources) sources_.push_back({std::move(source), nullptr});
 
   // What happens at the same instant happens in this order.
   for (std::uint32_t n = 0; n < nodes_.size(); ++n) {
@@ -87,26 +82,27 @@ bool Simulator::Advance(TimePoint until) {
 
 void Simulator::SetNext(std::uint32_t source) {
   Sending& sending = sources_[source];
-  sending.next = sending.source.arrivals->Next();
-  if (sending.next && *sending.next >= end_) sending.next.reset();
-  agenda_.Set(first_source_entry_ + source, sending.next ? TimePoint(*sending.next) : kNever);
+  sending.next = sending.source->Next();
+  if (sending.next != nullptr && sending.next->scheduled >= end_) sending.next = nullptr;
+  agenda_.Set(first_source_entry_ + source,
+              sending.next != nullptr ? TimePoint(sending.next->scheduled) : kNever);
 }
 
 void Simulator::OnSource(std::uint32_t source) {
-  Sending& sending = sources_[source];
-  const Duration scheduled = *sending.next;
-  const std::uint32_t target = sending.next_target;
-  sending.next_target = target + 1 == sending.source.targets.size() ? 0 : target + 1;
-  const std::uint32_t node = sending.source.targets[target].node;
-  if (const Duration transit = nodes_[node].to_node; transit > Duration(0)) {
+  const SentRequest& request = *sources_[source].next;
+  if (const Duration transit = nodes_[request.node].to_node; transit > Duration(0)) {
     Later later;
     later.when = now_ + transit;
-    later.source = source;
-    later.target = target;
-    later.scheduled = scheduled;
+    if (unused_.empty()) {
+      unused_.push_back(static_cast<std::uint32_t>(travelling_.size()));
+      travelling_.emplace_back();
+    }
+    later.travelling = unused_.back();
+    unused_.pop_back();
+    travelling_[later.travelling] = request;
     Push(later);
   } else {
-    Arrive(source, target, scheduled);
+    Arrive(request);
   }
   SetNext(source);
 }
@@ -121,25 +117,22 @@ void Simulator::OnLater() {
   const Later later = later_.top();
   later_.pop();
   agenda_.Set(later_entry_, later_.empty() ? kNever : later_.top().when);
-  if (later.is_cancel) {
+  if (later.cancelled.index != kNoIndex) {
     cancel_.request = later.cancelled;
     Handle(later.node, cancel_);
   } else {
-    Arrive(later.source, later.target, later.scheduled);
+    unused_.push_back(later.travelling);
+    Arrive(travelling_[later.travelling]);
   }
 }
 
-void Simulator::Arrive(std::uint32_t source, std::uint32_t target, Duration scheduled) {
-  Sending& sending = sources_[source];
-  const Source::Target& to = sending.source.targets[target];
-  arrival_.arrival = to.arrival;
-  Handle(to.node, arrival_, {source, scheduled});
-  if (sending.source.cancel_share > 0 &&
-      sending.source.cancel.Uniform() < sending.source.cancel_share) {
+void Simulator::Arrive(const SentRequest& request) {
+  arrival_.arrival = request.arrival;
+  Handle(request.node, arrival_, {request.group, request.scheduled});
+  if (request.cancel_after >= Duration(0)) {
     Later later;
-    later.when = TimePoint(scheduled + sending.source.cancel_after) + nodes_[to.node].to_node;
-    later.node = to.node;
-    later.is_cancel = true;
+    later.when = TimePoint(request.scheduled + request.cancel_after) + nodes_[request.node].to_node;
+    later.node = request.node;
     later.cancelled = effects_.arrived;
     Push(later);
   }
@@ -155,7 +148,7 @@ void Simulator::Handle(std::uint32_t node_index, const Event& event, Sent arrive
     const Sent& sent =
         finish.request == effects_.arrived ? arrived : node.requests[finish.request.index];
     const Duration latency = now_ + node.from_node - TimePoint(sent.scheduled);
-    observer_.OnEnded({sent.source, node_index, sent.scheduled, latency, finish});
+    observer_.OnEnded({sent.group, node_index, sent.scheduled, latency, finish});
   }
   if (event.kind == Event::Kind::kArrival) {
     const std::uint32_t index = effects_.arrived.index;
@@ -168,16 +161,12 @@ void Simulator::Handle(std::uint32_t node_index, const Event& event, Sent arrive
 
 void Simulator::StartRun(Node& node, const StartBatch& start) {
   SimulatedDevice& device = node.devices[start.device];
-  const ServiceNoise::Run run = device.noise.Next();
-  const auto mean_ns =
-      static_cast<double>(device.service[start.generation][start.variant].Mean(start.rows).count());
-  const auto alone =
-      Duration(static_cast<std::int64_t>(mean_ns * node.service_factor * run.factor));
+  const ServiceModel::Service service = device.service->Next(start);
   if (start.batch >= node.runs.size()) node.runs.resize(start.batch + 1);
-  node.runs[start.batch] = {now_, run.fails};
+  node.runs[start.batch] = {now_, service.fails};
   node.batches[start.device][start.slot] = start.batch;
   device.model->Start(now_, {start.slot, device.first_program[start.generation] + start.variant,
-                             std::max(alone + node.batch_overhead, Duration(1))});
+                             std::max(service.alone, Duration(1))});
   agenda_.Set(node.first_entry + start.device, device.model->NextEnd());
 }
 

@@ -3,29 +3,34 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <queue>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/random.h"
 #include "base/time.h"
 #include "device_model/device_model.h"
-#include "device_model/service_noise.h"
 #include "engine/engine.h"
 #include "engine/event_observer.h"
 #include "sim/agenda.h"
-#include "workload/arrivals.h"
 
 namespace duly::sim {
 
-// What really happens on a device, whatever the engine believes of it.
+// What really happens to the batches of a device, whatever the engine believes of it.
+class ServiceModel {
+ public:
+  struct Service {
+    Duration alone{0};  // with nothing beside it
+    bool fails = false;
+  };
+  virtual ~ServiceModel() = default;
+  // Of a batch that starts now.
+  virtual Service Next(const StartBatch& start) = 0;
+};
+
 struct SimulatedDevice {
   std::unique_ptr<DeviceModel> model;
-  ServiceNoise noise;
-  // [generation][variant]: mean service times alone on the device; empty where it is not placed.
-  std::vector<std::vector<LatencyCurve>> service;
+  std::unique_ptr<ServiceModel> service;
   // [generation]: the program of its variant 0; those of the others follow.
   std::vector<std::uint32_t> first_program;
 };
@@ -35,29 +40,30 @@ struct SimulatedNode {
   EngineConfig config;
   std::unique_ptr<DispatchPolicy> policy;
   std::vector<SimulatedDevice> devices;  // as config.devices
-  double service_factor = 1;             // multiplies the service of every batch ...
-  Duration batch_overhead{0};            // ... and this is added
   Duration to_node{0};                   // from a client
   Duration from_node{0};                 // to a client
 };
 
+struct SentRequest {
+  Duration scheduled{0};  // from the start of the run
+  std::uint32_t node = 0;
+  Arrival arrival;
+  std::uint32_t group = 0;    // with which it is counted
+  Duration cancel_after{-1};  // its client goes away so long after `scheduled`; < 0: it stays
+};
+
 // Who sends.
-struct Source {
-  // Where its requests go in turn, and as what. Not empty.
-  struct Target {
-    std::uint32_t node = 0;
-    Arrival arrival;
-  };
-  std::vector<Target> targets;
-  std::unique_ptr<workload::ArrivalProcess> arrivals;
-  double cancel_share = 0;
-  Duration cancel_after{0};
-  RandomStream cancel;
+class Source {
+ public:
+  virtual ~Source() = default;
+  // The next one, not scheduled before the last one; nullptr: there are no more. Valid until the
+  // next call.
+  virtual const SentRequest* Next() = 0;
 };
 
 // How a request ended, as its client sees it.
 struct Ended {
-  std::uint32_t source = 0;
+  std::uint32_t group = 0;
   std::uint32_t node = 0;
   Duration scheduled{0};  // arrival, from the start of the run
   Duration latency{0};    // from there to the answer's arrival at the client
@@ -76,8 +82,8 @@ class EndObserver {
 class Simulator {
  public:
   // No arrival at `end` or later. The observer is the caller's.
-  Simulator(std::vector<SimulatedNode> nodes, std::vector<Source> sources, Duration end,
-            EndObserver& observer);
+  Simulator(std::vector<SimulatedNode> nodes, std::vector<std::unique_ptr<Source>> sources,
+            Duration end, EndObserver& observer);
 
   // Of what enters and leaves the engine of a node, from the start on. The caller's.
   void Observe(std::size_t node, EventObserver& observer) { nodes_[node].observer = &observer; }
@@ -94,14 +100,12 @@ class Simulator {
 
  private:
   struct Sent {
-    std::uint32_t source;
+    std::uint32_t group;
     Duration scheduled;
   };
   struct Node {
     std::unique_ptr<Engine> engine;
     std::vector<SimulatedDevice> devices;
-    double service_factor = 1;
-    Duration batch_overhead{0};
     Duration to_node{0};
     Duration from_node{0};
     EventObserver* observer = nullptr;
@@ -120,19 +124,15 @@ class Simulator {
     TimePoint when;
     std::uint64_t order = 0;
     std::uint32_t node = 0;
-    bool is_cancel = false;
-    RequestId cancelled;       // is_cancel
-    std::uint32_t source = 0;  // else: an arrival on its way
-    std::uint32_t target = 0;
-    Duration scheduled{0};
+    RequestId cancelled;           // valid: a cancellation
+    std::uint32_t travelling = 0;  // else: the arrival of this entry of travelling_
     bool operator>(const Later& other) const {
       return std::pair(when, order) > std::pair(other.when, other.order);
     }
   };
   struct Sending {
-    Source source;
-    std::uint32_t next_target = 0;
-    std::optional<Duration> next;  // of the arrival process
+    std::unique_ptr<Source> source;
+    const SentRequest* next = nullptr;
   };
   struct Entry {
     enum class Kind : std::uint8_t { kDevice, kTimer, kLater, kSource } kind;
@@ -144,7 +144,7 @@ class Simulator {
   void OnSource(std::uint32_t source);
   void OnLater();
   void Push(Later later);
-  void Arrive(std::uint32_t source, std::uint32_t target, Duration scheduled);
+  void Arrive(const SentRequest& request);
   void SetNext(std::uint32_t source);
   // `arrived`: what a kArrival event brings.
   void Handle(std::uint32_t node, const Event& event, Sent arrived = {});
@@ -160,6 +160,8 @@ class Simulator {
   std::uint32_t first_source_entry_ = 0;
   std::priority_queue<Later, std::vector<Later>, std::greater<>> later_;
   std::uint64_t pushed_ = 0;
+  std::vector<SentRequest> travelling_;  // between client and node
+  std::vector<std::uint32_t> unused_;    // entries of it
   TimePoint now_{};
   // One of each kind, to be filled in.
   Event timer_;

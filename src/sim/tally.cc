@@ -7,8 +7,8 @@ namespace duly::sim {
 
 void Tally::OnEnded(const Ended& ended) {
   if (ended.scheduled < warmup_) return;
-  const SourceFacts& facts = facts_[ended.source];
-  SourceTally& tally = tallies_[ended.source];
+  const SourceFacts& facts = facts_[ended.group];
+  SourceTally& tally = tallies_[ended.group];
   const Finish& finish = ended.finish;
   Outcome outcome = finish.outcome;
   if (outcome == Outcome::kOnTime && facts.slo && ended.latency > *facts.slo) {
