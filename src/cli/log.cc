@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 #include "cli/flags.h"
 #include "cli/json_output.h"
+#include "cli/summary_json.h"
 #include "cli/table.h"
 #include "telemetry/log_hash.h"
 #include "telemetry/log_reader.h"
@@ -41,14 +42,6 @@ struct Flags {
   std::optional<Duration> until;
 };
 
-std::uint64_t CountOf(const ApplicationSummary& application, Outcome outcome) {
-  return application.outcomes.at(static_cast<std::size_t>(outcome));
-}
-
-double PerSecond(std::uint64_t count, Duration duration) {
-  return duration > Duration(0) ? static_cast<double>(count) / ToSeconds(duration) : 0;
-}
-
 double Utilization(const DeviceSummary& device, Duration duration) {
   return duration > Duration(0) ? ToSeconds(device.busy) / (ToSeconds(duration) * device.slots) : 0;
 }
@@ -57,33 +50,6 @@ double MeanRows(const DeviceSummary& device) {
   return device.batches == 0
              ? 0
              : static_cast<double>(device.rows) / static_cast<double>(device.batches);
-}
-
-Json ToJson(const ApplicationSummary& application, Duration duration) {
-  Json json = {{"name", application.name},
-               {"model", application.model},
-               {"slo_ms", application.slo ? Json(ToMillis(*application.slo)) : Json(nullptr)},
-               {"offered_per_s", PerSecond(application.offered, duration)},
-               {"sent", application.offered}};
-  for (const Outcome outcome : kAllOutcomes) {
-    json[std::string(ToString(outcome))] = CountOf(application, outcome);
-  }
-  json["unanswered"] = application.unanswered;
-  json["goodput_per_s"] = PerSecond(CountOf(application, Outcome::kOnTime), duration);
-  json["on_time_device_s"] = ToSeconds(application.on_time_device_time);
-  json["accuracy_pct"] =
-      application.accuracy_count == 0
-          ? Json(nullptr)
-          : Json(application.accuracy_sum_pct / static_cast<double>(application.accuracy_count));
-  const Latencies& response = application.response;
-  const auto figure = [&](Duration value) {
-    return response.count() == 0 ? Json(nullptr) : Json(ToMillis(value));
-  };
-  json["latency_ms"] = {
-      {"mean", figure(response.Mean())},          {"p50", figure(response.Percentile(0.5))},
-      {"p90", figure(response.Percentile(0.9))},  {"p95", figure(response.Percentile(0.95))},
-      {"p99", figure(response.Percentile(0.99))}, {"max", figure(response.Percentile(1))}};
-  return json;
 }
 
 Json ToJson(const LogSummary& summary, const EventLogHeader& header) {

@@ -268,10 +268,38 @@ TEST_F(LogCommands, ReplayCallsNeitherAGapNorACutExact) {
               HasSubstr("1 events are missing from event 101 on, so this log is not exact"));
 }
 
-TEST_F(LogCommands, ReplayUnderAnotherPolicyIsLeftToTheSimulator) {
+TEST_F(LogCommands, ReplayUnderAnotherPolicyIsASimulationThatSaysWhatItIsWorth) {
+  const Ran refused = Replay({"--policy", "fifo"});
+  EXPECT_EQ(refused.exit, kExitUsage);
+  EXPECT_THAT(refused.err, HasSubstr("a model was unloaded: expected a log during which"));
+
+  std::erase_if(records_,
+                [](const LogRecord& record) { return record.event.kind == Event::Kind::kUnload; });
+  for (std::size_t i = 0; i < records_.size(); ++i) records_[i].number = i + 1;
+  Save(EncodeLog(TestHeader(), records_));
   const Ran ran = Replay({"--policy", "fifo"});
-  EXPECT_EQ(ran.exit, kExitUsage);
-  EXPECT_THAT(ran.err, HasSubstr("comes with the simulator"));
+  EXPECT_EQ(ran.exit, kExitDone) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("how near: edf simulated is "));
+  const Ran unknown = Replay({"--policy", "lifo"});
+  EXPECT_EQ(unknown.exit, kExitUsage);
+  EXPECT_THAT(unknown.err, HasSubstr("--policy: unknown policy 'lifo'"));
+
+  const std::string log = file_ + ".fifo";
+  const json document =
+      json::parse(Replay({"--policy", "fifo", "--json", "-", "--record", log}).out);
+  EXPECT_EQ(document["policy"], "fifo");
+  EXPECT_EQ(document["recorded_policy"], "edf");
+  const json& total = document["total"];
+  EXPECT_EQ(total["simulated"]["sent"], total["recorded_policy_simulated"]["sent"]);
+  EXPECT_GT(total["simulated"]["sent"], 0);
+  // The simulated run's own log says the same.
+  Subprocess summary(DULY_BINARY, {"log", "summary", log, "--json", "-"});
+  EXPECT_EQ(summary.Wait(), kExitDone) << summary.err();
+  EXPECT_EQ(json::parse(summary.out())["total"], total["simulated"]);
+  Subprocess replayed(DULY_BINARY, {"replay", log});
+  EXPECT_EQ(replayed.Wait(), kExitDone) << replayed.out();
+
+  EXPECT_EQ(Replay({"--record", log}).exit, kExitUsage) << "nothing is simulated";
 }
 
 }  // namespace

@@ -13,6 +13,8 @@
 #include "base/build.h"
 #include "cli/cli.h"
 #include "cli/json_output.h"
+#include "cli/policy_flag.h"
+#include "cli/what_if.h"
 #include "policy/registry.h"
 #include "telemetry/log_summary.h"
 #include "telemetry/replay.h"
@@ -25,6 +27,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   std::string file;
   std::optional<std::string> policy;
+  std::string record_file;
   std::string json_file;  // "-" for stdout
 };
 
@@ -126,12 +129,14 @@ int RunReplay(const Flags& flags, std::ostream& out, std::ostream& err) {
     return kExitUsage;
   }
   const EventLogHeader& header = reader->header();
-  if (flags.policy && *flags.policy != header.policy) {
-    fmt::print(err,
-               "{}: was recorded under '{}': what '{}' would have done with this traffic is a "
-               "simulation and comes with the simulator\n",
-               flags.file, header.policy, *flags.policy);
-    return kExitUsage;
+  if (flags.policy) {
+    const PolicyChoice policy = ParsePolicyFlag(*flags.policy);
+    // The recorded one, with its options, where only its name is given.
+    const bool recorded = policy.name == header.policy &&
+                          (policy.options.empty() || policy.options == header.policy_options);
+    if (!recorded) {
+      return RunWhatIf({flags.file, policy, flags.record_file, flags.json_file}, out, err);
+    }
   }
   if (header.build != BuildId()) {
     fmt::print(err, "{}: was recorded by duly {}, this is duly {}: decisions may differ\n",
@@ -160,12 +165,19 @@ std::function<int()> AddReplayCommand(CLI::App& parser) {
   parser.add_option("file", flags->file, "What serve --record wrote")
       ->type_name("FILE")
       ->required();
-  parser.add_option("--policy", flags->policy, "Only the recorded one so far")->type_name("NAME");
+  parser
+      .add_option("--policy", flags->policy,
+                  "Another one: simulate what it would have done; NAME or NAME:key=value,...")
+      ->type_name("NAME");
+  parser.add_option("--record", flags->record_file, "With --policy: write the simulated run's log")
+      ->type_name("FILE")
+      ->needs("--policy");
   parser.add_option("--json", flags->json_file, "Write the report (- = stdout)")->type_name("FILE");
   parser.footer(
       "Exits with 1 and names the first difference unless every decision of the whole run came\n"
-      "out the same; a log with a gap or without its end is never exact.\n"
-      "Example:\n  duly replay run.log");
+      "out the same; a log with a gap or without its end is never exact. With another policy the\n"
+      "recorded one is simulated, too, which says how near the simulation is.\n"
+      "Example:\n  duly replay run.log --policy fifo");
   return [flags] { return RunReplay(*flags, std::cout, std::cerr); };
 }
 

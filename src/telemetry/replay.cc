@@ -54,8 +54,8 @@ std::optional<std::pair<std::string, std::string>> Compare(const Effects& record
   return std::nullopt;
 }
 
-// What no driver brings: the engine relies on it, or its sums of times do. Empty when there is
-// nothing.
+}  // namespace
+
 std::string Impossible(const Event& event, TimePoint time, TimePoint start,
                        const EngineConfig& config) {
   constexpr Duration kLongest{std::int64_t{1} << 45};  // of a batch: ten hours
@@ -72,8 +72,6 @@ std::string Impossible(const Event& event, TimePoint time, TimePoint start,
   }
   return "";
 }
-
-}  // namespace
 
 Result<ReplayReport> Replay(EventLogReader& reader, const PolicyFactory& make_policy) {
   const EventLogHeader& header = reader.header();

@@ -37,6 +37,11 @@ struct ReplayReport {
   bool exact() const { return !difference && !gap && !cut; }
 };
 
+// Why no driver brings this event, which the engine relies on, or its sums of times do; empty: one
+// may. `config` is that of the time before it.
+std::string Impossible(const Event& event, TimePoint time, TimePoint start,
+                       const EngineConfig& config);
+
 // Feeds the events of a log, at its beginning, to a new engine with the policy that its header
 // names and compares everything that comes out. An error: the log cannot be read on, or the policy
 // not made.
