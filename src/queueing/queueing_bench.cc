@@ -6,6 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include "queueing/edge_tpu.h"
+#include "queueing/estimate.h"
 #include "queueing/fcfs.h"
 #include "queueing/sharing.h"
 #include "queueing/workload.h"
@@ -99,6 +100,22 @@ void ExactPercentileEdgeTpu(benchmark::State& state) {
   }
 }
 BENCHMARK(ExactPercentileEdgeTpu)->Arg(2)->Arg(4)->Arg(8);
+
+// What placement asks: the 95th percentile of every class of a mix, in closed form.
+void EstimateAllClasses(benchmark::State& state) {
+  const bool swaps = state.range(0) == 0;
+  std::vector<ServedClass> classes;
+  for (const SwappedClass& c : EdgeTpu(4)) {
+    classes.push_back({.rate_per_s = c.rate_per_s, .service = c.service, .swap_s = c.swap_s});
+  }
+  const Device device{swaps ? Mechanism::kSwapping : Mechanism::kSliced};
+  Estimate estimate(Estimate::Form::kOwn);
+  for (auto _ : state) {
+    estimate.Update(device, classes);
+    for (std::size_t i = 0; i < 4; ++i) benchmark::DoNotOptimize(estimate.Quantile(i, 0.95));
+  }
+}
+BENCHMARK(EstimateAllClasses)->Arg(0)->Arg(1);
 
 }  // namespace
 }  // namespace duly::queueing

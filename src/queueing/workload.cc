@@ -64,21 +64,40 @@ std::vector<double> ArrivalsWithin(const ServiceTime& service, double rate) {
 // on, which stays one, it converges quickly at any load.
 Result<Matrix> SolveDescent(int phases, std::span<const PhaseArrival> arrivals,
                             std::span<const double> phase, double rate) {
-  // P(n arrivals), and P(n or more).
-  std::vector<std::vector<double>> counts;
-  std::vector<std::vector<double>> tails;
+  // Arrivals that leave one phase and have the same service are counted together: most pairs of
+  // classes differ in the phase before alone.
+  struct Group {
+    int to = 0;
+    ServiceTime service;
+    std::vector<double> counts = {};                // P(n arrivals)
+    std::vector<double> tails = {};                 // P(n or more)
+    std::vector<std::pair<int, double>> from = {};  // with the share of all arrivals
+    std::vector<double> sum = {};
+  };
+  std::vector<Group> groups;
   std::size_t longest = 0;
   for (const PhaseArrival& arrival : arrivals) {
-    counts.push_back(ArrivalsWithin(arrival.service, rate));
-    if (counts.back().empty()) {
-      return Error(StatusCode::kResourceExhausted,
-                   "a service of {:.4g} s among {:.4g} requests a second: expected at most 10000 "
-                   "arrivals within a service",
-                   arrival.service.mean_s, rate);
+    const ServiceTime& service = arrival.service;
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& other) {
+      return other.to == arrival.to && other.service.mean_s == service.mean_s &&
+             other.service.cv2 == service.cv2;
+    });
+    if (group == groups.end()) {
+      group = groups.insert(groups.end(), {.to = arrival.to, .service = service});
+      group->counts = ArrivalsWithin(service, rate);
+      if (group->counts.empty()) {
+        return Error(StatusCode::kResourceExhausted,
+                     "a service of {:.4g} s among {:.4g} requests a second: expected at most 10000 "
+                     "arrivals within a service",
+                     service.mean_s, rate);
+      }
+      group->tails = group->counts;
+      for (std::size_t n = group->tails.size() - 1; n-- > 0;) {
+        group->tails[n] += group->tails[n + 1];
+      }
+      longest = std::max(longest, group->counts.size());
     }
-    tails.push_back(counts.back());
-    for (std::size_t n = tails.back().size() - 1; n-- > 0;) tails.back()[n] += tails.back()[n + 1];
-    longest = std::max(longest, counts.back().size());
+    group->from.emplace_back(arrival.from, arrival.rate_per_s / rate);
   }
   Matrix step(phases);  // I + Q / Lambda
   for (int i = 0; i < phases; ++i) {
@@ -87,7 +106,7 @@ Result<Matrix> SolveDescent(int phases, std::span<const PhaseArrival> arrivals,
   std::vector<double> row(At(phases));
   std::vector<double> moved(At(phases));
   for (int sweep = 0; sweep < kMaxSweeps; ++sweep) {
-    Matrix next(phases);
+    for (Group& group : groups) group.sum.assign(At(phases), 0);
     for (int to = 0; to < phases; ++to) {
       std::fill(row.begin(), row.end(), 0);
       row[At(to)] = 1;
@@ -100,13 +119,18 @@ Result<Matrix> SolveDescent(int phases, std::span<const PhaseArrival> arrivals,
         double change = 0;
         for (int j = 0; j < phases; ++j) change += std::abs(moved[At(j)] - row[At(j)]);
         settled = change < 1e-15;
-        for (std::size_t a = 0; a < arrivals.size(); ++a) {
-          if (arrivals[a].to != to || n >= counts[a].size()) continue;
-          const double share = settled ? tails[a][n] : counts[a][n];
-          const double factor = arrivals[a].rate_per_s / rate * share;
-          for (int j = 0; j < phases; ++j) next(arrivals[a].from, j) += factor * row[At(j)];
+        for (Group& group : groups) {
+          if (group.to != to || n >= group.counts.size()) continue;
+          const double share = settled ? group.tails[n] : group.counts[n];
+          for (int j = 0; j < phases; ++j) group.sum[At(j)] += share * row[At(j)];
         }
         std::swap(row, moved);
+      }
+    }
+    Matrix next(phases);
+    for (const Group& group : groups) {
+      for (const auto& [from, share] : group.from) {
+        for (int j = 0; j < phases; ++j) next(from, j) += share * group.sum[At(j)];
       }
     }
     const double change = Distance(next, step);
@@ -262,7 +286,7 @@ Result<WaitDistribution> WaitDistribution::Create(const Workload& workload,
     const double change = Distance(next, descent);
     descent = std::move(next);
     flow = FlowOver(descent, step);
-    if (change < 1e-12 * rate) break;
+    if (change < 1e-9 * rate) break;
   }
   const std::vector<double> idle_phase = StationaryOf(descent);
 
