@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "placement/incremental.h"
 
-#include <optional>
 #include <utility>
 
 namespace duly::placement {

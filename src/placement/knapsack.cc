@@ -39,18 +39,12 @@ std::vector<int> Fill(const std::vector<Item>& items) {
   return taken;
 }
 
-const std::optional<ModelOnDevice>& Needs(const Placement& placement, int application, int device) {
-  const Application& wanted = placement.applications()[static_cast<std::size_t>(application)];
-  const Model& model = placement.cluster().models[static_cast<std::size_t>(wanted.model)];
-  return model.on[static_cast<std::size_t>(placement.site(device).type)];
-}
-
 // `size` is what the application takes of the device's knapsack, as a share of it.
 template <typename Size>
 void FillDevice(Placement& placement, int device, const Size& size) {
   std::vector<Item> items;
   for (int a = 0; a < static_cast<int>(placement.applications().size()); ++a) {
-    if (placement.device_of(a) != kNowhere || !Needs(placement, a, device)) continue;
+    if (placement.device_of(a) != kNowhere || placement.Needs(a, device) == nullptr) continue;
     const double share = size(a);
     if (share <= 1) items.push_back({a, static_cast<int>(std::ceil(share * kUnits - 1e-9))});
   }
@@ -67,7 +61,7 @@ Optimality MemoryKnapsack(Placement& placement, const Effort& /*effort*/) {
                         static_cast<double>(placement.memory_used(node));
     FillDevice(placement, d, [&](int a) {
       const Application& wanted = placement.applications()[static_cast<std::size_t>(a)];
-      return static_cast<double>(wanted.memory_bytes + Needs(placement, a, d)->memory_bytes) / room;
+      return static_cast<double>(wanted.memory_bytes + placement.Needs(a, d)->memory_bytes) / room;
     });
   }
   return Optimality::kUnknown;
@@ -80,7 +74,7 @@ Optimality UtilizationKnapsack(Placement& placement, const Effort& /*effort*/) {
     const double capacity = CapacityOf(placement.cluster().types[type].device);
     FillDevice(placement, d, [&](int a) {
       const Application& wanted = placement.applications()[static_cast<std::size_t>(a)];
-      return wanted.rate_per_s * limits.headroom * Needs(placement, a, d)->service.mean_s /
+      return wanted.rate_per_s * limits.headroom * placement.Needs(a, d)->service.mean_s /
              (capacity * limits.utilization);
     });
   }

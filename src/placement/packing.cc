@@ -129,9 +129,7 @@ class Packing {
   }
 
   bool Supports(int application, int device) const {
-    const Model& model =
-        placement_.cluster().models[static_cast<std::size_t>(App(application).model)];
-    return model.on[static_cast<std::size_t>(placement_.site(device).type)].has_value();
+    return placement_.Needs(application, device) != nullptr;
   }
 
   // Puts it on the device among these to which it adds least.

@@ -72,9 +72,10 @@ const queueing::Device& Placement::Mechanism(const Device& device) const {
   return cluster_->types[static_cast<std::size_t>(device.site.type)].device;
 }
 
-const ModelOnDevice& Placement::Needs(int application, const Device& device) const {
+const ModelOnDevice* Placement::Needs(int application, const Device& device) const {
   const Model& model = cluster_->models[static_cast<std::size_t>(App(application).model)];
-  return *model.on[static_cast<std::size_t>(device.site.type)];
+  const auto& needs = model.on[static_cast<std::size_t>(device.site.type)];
+  return needs ? &*needs : nullptr;
 }
 
 std::uint64_t Placement::memory_limit(int node) const {
@@ -100,7 +101,7 @@ bool Placement::HasBackend(int device, int application) const {
 
 std::uint64_t Placement::MemoryFor(int application, int device) const {
   const std::uint64_t own = App(application).memory_bytes;
-  return HasBackend(device, application) ? own : own + Needs(application, At(device)).memory_bytes;
+  return HasBackend(device, application) ? own : own + Needs(application, device)->memory_bytes;
 }
 
 std::vector<queueing::ServedClass> Placement::Served(int device) const {
@@ -129,7 +130,7 @@ void Placement::Tighten(Backend& backend, const Promise& promise, int applicatio
 
 void Placement::Insert(int application, Device& device) {
   const Application& added = App(application);
-  const ModelOnDevice& needs = Needs(application, device);
+  const ModelOnDevice& needs = *Needs(application, device);
   const std::size_t b = FindBackend(device, application);
   if (b == device.backends.size()) {
     device.backends.push_back({added.model, added.own_weights ? application : kNowhere, {}, {}});
@@ -268,9 +269,8 @@ Verdict Placement::Judge(const Device& device) {
 Verdict Placement::TryAdd(int application, int device) {
   Device& at = At(device);
   const Application& added = App(application);
-  const Model& model = cluster_->models[static_cast<std::size_t>(added.model)];
-  const std::optional<ModelOnDevice>& needs = model.on[static_cast<std::size_t>(at.site.type)];
-  if (!needs) return {Constraint::kUnsupported};
+  const ModelOnDevice* const needs = Needs(application, device);
+  if (needs == nullptr) return {Constraint::kUnsupported};
   // What is quick to see comes first.
   const std::uint64_t used = memory_used(at.site.node) + MemoryFor(application, device);
   if (const std::uint64_t limit = memory_limit(at.site.node); used > limit) {

@@ -84,6 +84,10 @@ class Placement {
   int hosted() const { return hosted_; }
   int device_of(int application) const { return device_of_[static_cast<std::size_t>(application)]; }
   std::span<const int> on(int device) const { return At(device).applications; }
+  // Null where its model does not run.
+  const ModelOnDevice* Needs(int application, int device) const {
+    return Needs(application, At(device));
+  }
   bool HasBackend(int device, int application) const;
   // At the rates with headroom, by the estimate.
   double utilization(int device) const { return At(device).utilization; }
@@ -136,7 +140,7 @@ class Placement {
     return applications_[static_cast<std::size_t>(application)];
   }
   const queueing::Device& Mechanism(const Device& device) const;
-  const ModelOnDevice& Needs(int application, const Device& device) const;
+  const ModelOnDevice* Needs(int application, const Device& device) const;
   std::size_t FindBackend(const Device& device, int application) const;
   static void Tighten(Backend& backend, const Promise& promise, int application);
   void Insert(int application, Device& device);

@@ -197,18 +197,8 @@ Result<Predictions> Shared(const Device& device, std::span<const ServedClass> cl
 
 Result<Predictions> Servers(const Device& device, std::span<const ServedClass> classes,
                             std::span<const double> probabilities) {
-  // One class with the first two moments of all.
-  double rate = 0;
-  double first = 0;
-  double second = 0;
-  for (const ServedClass& c : classes) {
-    rate += c.rate_per_s;
-    first += c.rate_per_s * c.service.mean_s;
-    second += c.rate_per_s * SecondMoment(c.service);
-  }
-  const double mean = first / rate;
-  const ClassLoad all{rate, {mean, std::max(0.0, second / rate / (mean * mean) - 1)}};
-  DULY_ASSIGN_OR_RETURN(const MultiServerWait wait, FcfsServers(all, device.servers));
+  DULY_ASSIGN_OR_RETURN(const MultiServerWait wait,
+                        FcfsServers(MixedLoad(classes), device.servers));
   Predictions predictions;
   for (const ServedClass& c : classes) {
     predictions.push_back({wait.mean_s + c.service.mean_s, {}});
@@ -237,6 +227,19 @@ Result<Predictions> Responses(const Device& device, std::span<const ServedClass>
 }
 
 }  // namespace
+
+ClassLoad MixedLoad(std::span<const ServedClass> classes) {
+  double rate = 0;
+  double first = 0;
+  double second = 0;
+  for (const ServedClass& c : classes) {
+    rate += c.rate_per_s;
+    first += c.rate_per_s * c.service.mean_s;
+    second += c.rate_per_s * SecondMoment(c.service);
+  }
+  const double mean = first / rate;
+  return {rate, {mean, std::max(0.0, second / rate / (mean * mean) - 1)}};
+}
 
 Result<Prediction> Predict(const Device& device, std::span<const ServedClass> classes,
                            std::span<const double> probabilities) {

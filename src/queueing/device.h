@@ -37,6 +37,9 @@ struct ServedClass {
   double weight = 1;  // kSliced
 };
 
+// One class with the rate, and the first two moments of the service, of all.
+ClassLoad MixedLoad(std::span<const ServedClass> classes);
+
 struct ClassPrediction {
   double mean_s = 0;
   std::vector<double> quantiles_s;  // as asked for

@@ -170,18 +170,9 @@ void Estimate::Shared(const Device& device, std::span<const ServedClass> classes
 }
 
 void Estimate::Servers(const Device& device, std::span<const ServedClass> classes) {
-  double rate = 0;
-  double first = 0;
-  double second = 0;
-  for (const ServedClass& c : classes) {
-    rate += c.rate_per_s;
-    first += c.rate_per_s * c.service.mean_s;
-    second += c.rate_per_s * SecondMoment(c.service);
-  }
-  utilization_ = first / device.servers;
+  const ClassLoad all = MixedLoad(classes);
+  utilization_ = all.rate_per_s * all.service.mean_s / device.servers;
   if (!stable()) return;
-  const double mean = first / rate;
-  const ClassLoad all{rate, {mean, std::max(0.0, second / rate / (mean * mean) - 1)}};
   const Result<MultiServerWait> wait = FcfsServers(all, device.servers);
   if (!wait) {
     utilization_ = 1;
