@@ -112,6 +112,8 @@ class Engine {
   bool DispatchOn(TimePoint now, DeviceIndex device, Effects& effects);
   void Start(TimePoint now, DeviceIndex device, const Dispatch& decision, Effects& effects);
   // Ends a request that never started.
+  bool Idle() const;  // nothing waits or runs
+  static void Forget(Generation& generation, VariantMask variants);
   void EndWaiting(TimePoint now, Request& request, Outcome outcome, RejectReason reason,
                   Effects& effects);
   // All that is counted for statistics and metrics alone. Never inlined, so that

@@ -29,6 +29,13 @@ class ServicePrediction {
   // A batch of `rows` occupied its slot for `service`.
   void Observe(std::uint32_t rows, Duration service);
 
+  // What was observed counts a little less: 1/256. For refusals that follow from it, after which
+  // nothing is observed that could correct it.
+  void Forget() {
+    if (factor_ > 1) factor_ -= (factor_ - 1) / 256;
+    deviation_ -= deviation_ / 256;
+  }
+
   const LatencyCurve& curve() const { return curve_; }
   double factor() const { return factor_; }
   double deviation() const { return deviation_; }

@@ -42,5 +42,17 @@ TEST(ServicePrediction, ScalesEveryBatchSize) {
   EXPECT_NEAR(ToMillis(prediction.Mean(1)), 5, 0.1);
 }
 
+TEST(ServicePrediction, ForgetsTowardsTheMeasuredCurve) {
+  ServicePrediction prediction = Prediction();
+  for (int i = 0; i < 50; ++i) prediction.Observe(1, std::chrono::milliseconds(30));
+  for (int i = 0; i < 178; ++i) prediction.Forget();
+  EXPECT_NEAR(ToMillis(prediction.Mean(1)), 20, 0.1) << "half of it, after 256 ln 2";
+  for (int i = 0; i < 5000; ++i) prediction.Forget();
+  EXPECT_NEAR(ToMillis(prediction.Safe(1)), 10, 0.01);
+  for (int i = 0; i < 50; ++i) prediction.Observe(1, std::chrono::milliseconds(5));
+  for (int i = 0; i < 100; ++i) prediction.Forget();
+  EXPECT_NEAR(ToMillis(prediction.Mean(1)), 5, 0.1) << "what is faster than measured stays";
+}
+
 }  // namespace
 }  // namespace duly

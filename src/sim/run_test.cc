@@ -227,6 +227,31 @@ applications: [{name: a, model: m, rate: 50/s}]
   EXPECT_NEAR(*use.energy_j, 500 * (2 + 8 * use.utilization), 1e-6);
 }
 
+// Batches of three models share the device for a while, so that those of `a` seem three times as
+// long as they are alone. Refusing on that ground teaches nothing: it must fade.
+TEST(ScenarioRun, ABurstOfOthersDoesNotShutAnApplicationOutForEver) {
+  const auto run = Done(R"(
+duration: 400s
+warmup: 0s
+policy: {name: edf}
+models: [{name: a}, {name: b}, {name: c}]
+nodes:
+  - name: n
+    devices: [{name: gpu, kind: timeslice}]
+    profile:
+      variants:
+        - {model: a, variant: default, device: gpu, points: [{rows: 1, mean: 30ms}]}
+        - {model: b, variant: default, device: gpu, points: [{rows: 1, mean: 25ms}]}
+        - {model: c, variant: default, device: gpu, points: [{rows: 1, mean: 20ms}]}
+applications:
+  - {name: a, model: a, rate: 10/s, slo: 66ms}
+  - {name: b, model: b, rate: 12/s, slo: 900ms, arrivals: {kind: onoff, on: 20s, off: 60s}}
+  - {name: c, model: c, rate: 12/s, slo: 900ms, arrivals: {kind: onoff, on: 20s, off: 60s}}
+)");
+  const SourceTally& a = run->tally().sources()[0];
+  EXPECT_GT(CountOf(a, Outcome::kOnTime), a.sent / 2) << CountOf(a, Outcome::kRejected);
+}
+
 constexpr const char* kTwoNodes = R"(
 duration: 20s
 warmup: 1s

@@ -50,7 +50,7 @@ class TracerTest : public ::testing::Test {
     return ids;
   }
 
-  const TempFolder folder_;
+  TempFolder folder_;
 };
 
 TEST_F(TracerTest, WritesEveryNthRequestInOneArray) {
