@@ -2,11 +2,14 @@
 #include "cli/compare.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cli/cli.h"
@@ -41,25 +44,62 @@ std::vector<std::string> SplitPolicies(const std::vector<std::string>& words) {
   return policies;
 }
 
-Comparison::Policy RunAll(const sim::Scenario& scenario, const std::string& policy,
-                          const std::vector<std::uint64_t>& seeds, Faults& faults) {
-  Comparison::Policy result;
-  result.name = policy;
-  result.latency.resize(scenario.applications.size() + 1);
-  for (const std::uint64_t seed : seeds) {
-    sim::Scenario own = scenario;
-    own.seed = seed;
-    SetPolicy(policy, "--policies", own);
-    const auto run = CreateRun(own, faults);
-    if (run == nullptr) break;
-    run->Advance(Duration::max());
-    result.runs.push_back(MakeSimReport(own, *run));
-    for (std::size_t a = 0; a < scenario.applications.size(); ++a) {
-      result.latency[a].Add(run->tally().sources()[a].latency);
-      result.latency.back().Add(run->tally().sources()[a].latency);
+struct OneRun {
+  SimReport report;
+  std::vector<sim::SourceTally> applications;
+};
+
+// Nothing when it was stopped, or cannot be made.
+std::optional<OneRun> Run(const sim::Scenario& scenario, const std::string& policy,
+                          std::uint64_t seed, const StopSignals& signals, StatusLine& status,
+                          std::string_view what, Faults& faults) {
+  sim::Scenario own = scenario;
+  own.seed = seed;
+  SetPolicy(policy, "--policies", own);
+  const auto run = CreateRun(own, faults);
+  if (run == nullptr || !RunToEnd(own, *run, signals, status, what)) return std::nullopt;
+  const std::span<const sim::SourceTally> tallies = run->tally().sources();
+  return OneRun{MakeSimReport(own, *run), {tallies.begin(), tallies.end()}};
+}
+
+void Add(OneRun run, Comparison::Policy& policy) {
+  policy.runs.push_back(std::move(run.report));
+  const std::size_t applications = run.applications.size();
+  policy.latency.resize(applications + 1);
+  policy.over_time.resize(applications + 1);
+  for (std::size_t a = 0; a < applications; ++a) {
+    const sim::SourceTally& tally = run.applications[a];
+    for (const std::size_t part : {a, applications}) {
+      policy.latency[part].Add(tally.latency);
+      for (std::size_t t = 0; t < tally.over_time.size(); ++t) {
+        policy.over_time[part][t].sent += tally.over_time[t].sent;
+        policy.over_time[part][t].on_time += tally.over_time[t].on_time;
+      }
     }
   }
-  return result;
+}
+
+// Seed by seed, so that what there is when it is stopped is paired.
+void RunAll(const sim::Scenario& scenario, std::uint32_t seeds, std::uint64_t first_seed,
+            Comparison& comparison, Faults& faults) {
+  const StopSignals signals;
+  StatusLine status;
+  for (std::uint32_t i = 0; i < seeds; ++i) {
+    std::vector<OneRun> runs;
+    bool stopped = false;
+    for (const Comparison::Policy& policy : comparison.policies) {
+      std::optional<OneRun> run =
+          Run(scenario, policy.name, first_seed + i, signals, status,
+              fmt::format("{}, run {} of {}: ", policy.name, i + 1, seeds), faults);
+      if (run) runs.push_back(*std::move(run));
+      stopped = !run && faults.empty();
+      if (stopped) break;
+    }
+    comparison.interrupted = stopped;
+    if (stopped || !faults.empty()) return;
+    for (std::size_t p = 0; p < runs.size(); ++p) Add(std::move(runs[p]), comparison.policies[p]);
+    comparison.seeds.push_back(first_seed + i);
+  }
 }
 
 int RunCompare(const Flags& flags) {
@@ -69,14 +109,14 @@ int RunCompare(const Flags& flags) {
   Comparison comparison;
   comparison.scenario = flags.scenario.file;
   comparison.about = scenario.about;
-  for (std::uint32_t i = 0; i < flags.seeds; ++i) comparison.seeds.push_back(flags.first_seed + i);
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  for (const std::string& policy : SplitPolicies(flags.policies)) {
-    if (terminal) fmt::print(stderr, "\r\033[K{}: {} runs", policy, flags.seeds);
-    comparison.policies.push_back(RunAll(scenario, policy, comparison.seeds, faults));
+  for (const std::string& name : SplitPolicies(flags.policies)) {
+    comparison.policies.emplace_back().name = name;
   }
-  if (terminal) fmt::print(stderr, "\r\033[K");
+  RunAll(scenario, flags.seeds, flags.first_seed, comparison, faults);
   if (!faults.empty()) return FailWith(faults.ToStatus());
+  if (comparison.seeds.empty()) {
+    return FailWith(Status(StatusCode::kCancelled, "stopped before every policy had a run"));
+  }
 
   if (flags.json_file != "-") std::cout << ToTable(comparison) << std::flush;
   if (!flags.report_file.empty()) {

@@ -21,6 +21,27 @@ std::string Legend(const Comparison& comparison) {
   return html + "</p>\n";
 }
 
+// Lines at quarters of the height, with their shares beside them.
+template <typename YOfShare>
+std::string ShareGrid(double left, double right, const YOfShare& y) {
+  std::string svg;
+  for (const double share : {0.0, 0.25, 0.5, 0.75, 1.0}) {
+    svg += fmt::format(
+        "<line x1=\"{}\" x2=\"{:.0f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#e4e4e4\"/>"
+        "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.0f} %</text>",
+        left, right, y(share), y(share), left - 6, y(share) + 4, share * 100);
+  }
+  return svg;
+}
+
+// A line through points "x,y x,y ...".
+std::string Curve(const std::string& points, std::size_t policy, const std::string& name) {
+  return fmt::format(
+      "<polyline fill=\"none\" stroke-width=\"2\" points=\"{}\" stroke=\"{}\"><title>{}</title>"
+      "</polyline>",
+      points, ColourOf(policy), Escaped(name));
+}
+
 // Bars of what is on time, with whiskers over the interval.
 std::string Bars(const Comparison& comparison) {
   constexpr double kLeft = 46, kTop = 12, kHeight = 220, kBar = 22, kGap = 26;
@@ -28,15 +49,10 @@ std::string Bars(const Comparison& comparison) {
   const int applications = static_cast<int>(comparison.policies[0].runs[0].applications.size());
   const double group = kBar * static_cast<double>(comparison.policies.size()) + kGap;
   const double width = kLeft + group * (applications + 1) + 10;
-  const auto y = [&](double percent) { return kTop + kHeight * (1 - percent / 100); };
+  const auto y = [&](double share) { return kTop + kHeight * (1 - share); };
   std::string svg = fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" width=\"{:.0f}\" role=\"img\">",
                                 width, kTop + kHeight + 30, width);
-  for (const int percent : {0, 25, 50, 75, 100}) {
-    svg += fmt::format(
-        "<line x1=\"{}\" x2=\"{:.0f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#e4e4e4\"/>"
-        "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{} %</text>",
-        kLeft, width, y(percent), y(percent), kLeft - 6, y(percent) + 4, percent);
-  }
+  svg += ShareGrid(kLeft, width, y);
   for (int row = 0; row <= applications; ++row) {
     const int application = row == applications ? -1 : row;
     const double left = kLeft + kGap / 2 + group * row;
@@ -51,8 +67,9 @@ std::string Bars(const Comparison& comparison) {
           "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{}\" height=\"{:.1f}\" fill=\"{}\">"
           "<title>{}: {:.2f} ± {:.2f} %</title></rect>"
           "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#222\"/>",
-          x, y(mean), kBar - 3, y(0) - y(mean), ColourOf(p), Escaped(comparison.policies[p].name),
-          mean, compared->value.half, x + kBar / 2 - 1.5, x + kBar / 2 - 1.5, y(low), y(high));
+          x, y(mean / 100), kBar - 3, y(0) - y(mean / 100), ColourOf(p),
+          Escaped(comparison.policies[p].name), mean, compared->value.half, x + kBar / 2 - 1.5,
+          x + kBar / 2 - 1.5, y(low / 100), y(high / 100));
     }
     const std::string& name = NameOf(comparison, application);
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
@@ -80,12 +97,7 @@ std::string LatencyCurves(const Comparison& comparison, std::size_t part) {
   const auto y = [&](double share) { return kTop + kHeight * (1 - share); };
   std::string svg = fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" width=\"{:.0f}\" role=\"img\">",
                                 kLeft + kWidth + 30, kTop + kHeight + 40, kLeft + kWidth + 30);
-  for (const double share : {0.0, 0.25, 0.5, 0.75, 1.0}) {
-    svg += fmt::format(
-        "<line x1=\"{}\" x2=\"{:.0f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#e4e4e4\"/>"
-        "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.0f} %</text>",
-        kLeft, kLeft + kWidth, y(share), y(share), kLeft - 6, y(share) + 4, share * 100);
-  }
+  svg += ShareGrid(kLeft, kLeft + kWidth, y);
   for (double power = first; power <= last; ++power) {
     const double ms = std::pow(10, power);
     svg += fmt::format(
@@ -106,13 +118,38 @@ std::string LatencyCurves(const Comparison& comparison, std::size_t part) {
   for (std::size_t p = 0; p < comparison.policies.size(); ++p) {
     const sim::LatencyHistogram& histogram = comparison.policies[p].latency[part];
     if (histogram.count() == 0) continue;
-    svg += "<polyline fill=\"none\" stroke-width=\"2\" points=\"";
+    std::string points;
     for (int i = 1; i <= 200; ++i) {
       const double share = i / 200.0;
-      svg += fmt::format("{:.1f},{:.1f} ", x(ToMillis(histogram.Percentile(share))), y(share));
+      points += fmt::format("{:.1f},{:.1f} ", x(ToMillis(histogram.Percentile(share))), y(share));
     }
-    svg += fmt::format("\" stroke=\"{}\"><title>{}</title></polyline>", ColourOf(p),
-                       Escaped(comparison.policies[p].name));
+    svg += Curve(points, p, comparison.policies[p].name);
+  }
+  return svg + "</svg>\n";
+}
+
+// What was on time of the requests of each part of the measured time, all runs together.
+std::string OverTime(const Comparison& comparison, std::size_t part) {
+  constexpr double kLeft = 46, kTop = 12, kWidth = 640, kHeight = 160;
+  const auto y = [&](double share) { return kTop + kHeight * (1 - share); };
+  std::string svg = fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" width=\"{:.0f}\" role=\"img\">",
+                                kLeft + kWidth + 30, kTop + kHeight + 40, kLeft + kWidth + 30);
+  svg += ShareGrid(kLeft, kLeft + kWidth, y);
+  const double duration_s = comparison.policies[0].runs[0].duration_s;
+  for (const double share : {0.0, 0.25, 0.5, 0.75, 1.0}) {
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:.4g} s</text>",
+                       kLeft + kWidth * share, y(0) + 18, duration_s * share);
+  }
+  for (std::size_t p = 0; p < comparison.policies.size(); ++p) {
+    std::string points;
+    double slice = 0.5;
+    for (const sim::TimeSlice& each : comparison.policies[p].over_time[part]) {
+      const double x = kLeft + kWidth * slice++ / static_cast<double>(sim::kTimeSlices);
+      if (each.sent == 0) continue;
+      points += fmt::format("{:.1f},{:.1f} ", x,
+                            y(static_cast<double>(each.on_time) / static_cast<double>(each.sent)));
+    }
+    svg += Curve(points, p, comparison.policies[p].name);
   }
   return svg + "</svg>\n";
 }
@@ -193,6 +230,12 @@ std::string ToHtml(const Comparison& comparison) {
   for (std::size_t a = 0; a < first.applications.size(); ++a) {
     html += fmt::format("<h3>{}</h3>\n", Escaped(first.applications[a].name)) +
             LatencyCurves(comparison, a);
+  }
+  html += "<h2>On time, over time</h2>\n" + Legend(comparison) + "<h3>all applications</h3>\n" +
+          OverTime(comparison, first.applications.size());
+  for (std::size_t a = 0; a < first.applications.size(); ++a) {
+    html +=
+        fmt::format("<h3>{}</h3>\n", Escaped(first.applications[a].name)) + OverTime(comparison, a);
   }
   html += "<h2>All figures</h2>\n";
   for (const Metric& metric : AllMetrics()) html += MetricTable(comparison, metric);

@@ -156,6 +156,7 @@ Json ToJson(const Comparison& comparison) {
   return {{"tool", "compare"},
           {"scenario", comparison.scenario},
           {"seeds", comparison.seeds},
+          {"interrupted", comparison.interrupted},
           {"duration_s", RoundForJson(comparison.policies[0].runs[0].duration_s)},
           {"load_factor", comparison.policies[0].runs[0].facts.load_factor},
           {"confidence", 0.95},

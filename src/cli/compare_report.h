@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "cli/sim_report.h"
 #include "sim/latency_histogram.h"
 #include "sim/statistics.h"
+#include "sim/tally.h"
 
 namespace duly {
 
@@ -20,12 +22,15 @@ struct Comparison {
   struct Policy {
     std::string name;  // as given
     std::vector<SimReport> runs;
-    std::vector<sim::LatencyHistogram> latency;  // by application, then of all; all runs together
+    // By application, then of all; all runs together.
+    std::vector<sim::LatencyHistogram> latency;
+    std::vector<std::array<sim::TimeSlice, sim::kTimeSlices>> over_time;
   };
   std::string scenario;
   std::string about;
   std::vector<std::uint64_t> seeds;
   std::vector<Policy> policies;  // the first is the base of differences
+  bool interrupted = false;      // before all seeds had been run
 };
 
 // A figure of a run.

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -28,6 +27,7 @@
 #include "cli/load_report.h"
 #include "cli/load_target.h"
 #include "cli/run_flags.h"
+#include "cli/status_line.h"
 #include "cli/stop_signals.h"
 #include "workload/mix.h"
 #include "workload/schedule.h"
@@ -171,13 +171,10 @@ std::string ProgressLine(const LoadProgress& progress, Duration end) {
 
 // Waits for the end of the run, showing how far it is and passing signals on.
 void Watch(LoadClient& client, const StopSignals& signals, Duration end) {
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  const std::chrono::milliseconds tick =
-      terminal ? std::chrono::milliseconds(500) : std::chrono::seconds(10);
-  auto next = std::chrono::steady_clock::now() + tick;
+  StatusLine status;
   for (;;) {
     const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(next - std::chrono::steady_clock::now());
+        std::chrono::ceil<std::chrono::milliseconds>(status.next() - StatusLine::Clock::now());
     pollfd fds[] = {{client.ended_fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
     const int timeout_ms = static_cast<int>(std::max<std::int64_t>(left.count(), 0));
     const int ready = ::poll(fds, 2, timeout_ms);
@@ -186,12 +183,8 @@ void Watch(LoadClient& client, const StopSignals& signals, Duration end) {
       client.Stop();
     }
     if (ready > 0 && (fds[0].revents & POLLIN) != 0) break;
-    if (std::chrono::steady_clock::now() < next) continue;
-    next += tick;
-    const std::string line = ProgressLine(client.progress(), end);
-    fmt::print(stderr, "{}", terminal ? "\r\033[K" + line : line + "\n");
+    status.Update([&] { return ProgressLine(client.progress(), end); });
   }
-  if (terminal) fmt::print(stderr, "\r\033[K");
 }
 
 bool WriteResults(const Flags& flags, const LoadReport& report,

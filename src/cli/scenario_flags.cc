@@ -1,11 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/scenario_flags.h"
 
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+
 #include "cli/flags.h"
 #include "cli/policy_flag.h"
 #include "policy/registry.h"
 
 namespace duly {
+namespace {
+
+bool IsStopped(const StopSignals& signals) {
+  pollfd fd{signals.fd(), POLLIN, 0};
+  if (::poll(&fd, 1, 0) <= 0) return false;
+  // Else it would end the process once nobody listens for it.
+  signals.Take();
+  return true;
+}
+
+}  // namespace
 
 void AddScenarioFlags(CLI::App& parser, ScenarioFlags& flags) {
   parser.add_option("scenario", flags.file, "What there is and who sends (docs/sim.md)")
@@ -39,6 +55,23 @@ void SetPolicy(std::string_view policy, std::string_view flag, sim::Scenario& sc
 
 std::unique_ptr<sim::ScenarioRun> CreateRun(const sim::Scenario& scenario, Faults& faults) {
   return sim::ScenarioRun::Create(scenario, MakeDispatchPolicy, faults);
+}
+
+bool RunToEnd(const sim::Scenario& scenario, sim::ScenarioRun& run, const StopSignals& signals,
+              StatusLine& status, std::string_view what) {
+  const Duration end = scenario.warmup + scenario.duration;
+  // Short enough that progress is seen, whatever a simulated second costs.
+  const Duration step = std::max(Duration(1'000'000), end / 10000);
+  Duration until = step;
+  while (run.Advance(until)) {
+    until += step;
+    if (IsStopped(signals)) return false;
+    status.Update([&] {
+      return fmt::format("{}simulated {:.1f} of {:.1f} s, {} events", what, ToSeconds(until),
+                         ToSeconds(end), run.events());
+    });
+  }
+  return true;
 }
 
 }  // namespace duly

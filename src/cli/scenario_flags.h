@@ -10,6 +10,8 @@
 
 #include "base/fault.h"
 #include "base/time.h"
+#include "cli/status_line.h"
+#include "cli/stop_signals.h"
 #include "sim/run.h"
 #include "sim/scenario.h"
 
@@ -30,5 +32,9 @@ sim::Scenario ReadScenario(const ScenarioFlags& flags, Faults& faults);
 void SetPolicy(std::string_view policy, std::string_view flag, sim::Scenario& scenario);
 // With the policies that there are.
 std::unique_ptr<sim::ScenarioRun> CreateRun(const sim::Scenario& scenario, Faults& faults);
+
+// Runs it to its end, showing how far it is behind `what`. False: it was stopped before.
+bool RunToEnd(const sim::Scenario& scenario, sim::ScenarioRun& run, const StopSignals& signals,
+              StatusLine& status, std::string_view what = "");
 
 }  // namespace duly

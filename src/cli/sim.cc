@@ -2,9 +2,6 @@
 #include "cli/sim.h"
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
-#include <poll.h>
-#include <unistd.h>
 
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -49,40 +46,6 @@ Result<std::unique_ptr<Recorder>> StartRecorder(const Flags& flags, const sim::S
   return Recorder::Start(flags.record_file, header, options);
 }
 
-bool IsStopped(const StopSignals& signals) {
-  pollfd fd{signals.fd(), POLLIN, 0};
-  if (::poll(&fd, 1, 0) <= 0) return false;
-  // Else it would end the process once nobody listens for it.
-  signals.Take();
-  return true;
-}
-
-// False: it was stopped before its end.
-bool RunToEnd(const sim::Scenario& scenario, sim::ScenarioRun& run) {
-  using Clock = std::chrono::steady_clock;
-  const StopSignals signals;
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  const Clock::duration tick =
-      terminal ? Clock::duration(std::chrono::milliseconds(500)) : std::chrono::seconds(10);
-  auto next = Clock::now() + tick;
-  bool shown = false;
-  const Duration end = scenario.warmup + scenario.duration;
-  // Short enough that progress is seen, whatever a simulated second costs.
-  const Duration step = std::max(Duration(1'000'000), end / 10000);
-  Duration until = step;
-  while (run.Advance(until)) {
-    until += step;
-    if (IsStopped(signals)) return false;
-    if (Clock::now() < next) continue;
-    next += tick;
-    shown = true;
-    fmt::print(stderr, "{}simulated {:.1f} of {:.1f} s, {} events{}", terminal ? "\r\033[K" : "",
-               ToSeconds(until), ToSeconds(end), run.events(), terminal ? "" : "\n");
-  }
-  if (terminal && shown) fmt::print(stderr, "\r\033[K");
-  return true;
-}
-
 int RunSim(const Flags& flags) {
   Faults faults;
   sim::Scenario scenario = ReadScenario(flags.scenario, faults);
@@ -108,7 +71,11 @@ int RunSim(const Flags& flags) {
     recorder = *std::move(started);
     run->Observe(0, *recorder);
   }
-  const bool whole = RunToEnd(scenario, *run);
+  const bool whole = [&] {
+    const StopSignals signals;
+    StatusLine status;
+    return RunToEnd(scenario, *run, signals, status);
+  }();
   if (recorder != nullptr) {
     if (const Status closed = recorder->Close(); !closed.ok()) return FailWith(closed);
   }

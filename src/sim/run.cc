@@ -336,7 +336,7 @@ std::unique_ptr<ScenarioRun> ScenarioRun::Create(const Scenario& scenario,
 ScenarioRun::ScenarioRun(const Scenario& scenario, Assembly assembly)
     : warmup_(scenario.warmup),
       end_(scenario.warmup + scenario.duration),
-      tally_(std::move(assembly.facts), scenario.nodes.size(), scenario.warmup),
+      tally_(std::move(assembly.facts), scenario.nodes.size(), scenario.warmup, scenario.duration),
       simulator_(std::move(assembly.nodes), std::move(assembly.sources), end_, tally_),
       watched_(std::move(assembly.watched)) {}
 

@@ -15,6 +15,10 @@ void Tally::OnEnded(const Ended& ended) {
     outcome = Outcome::kLate;
   }
   ++tally.sent;
+  TimeSlice& slice = tally.over_time[static_cast<std::size_t>(
+      std::min((ended.scheduled - warmup_) / slice_, kTimeSlices - 1))];
+  ++slice.sent;
+  if (outcome == Outcome::kOnTime) ++slice.on_time;
   ++tally.outcomes[static_cast<std::size_t>(outcome)];
   ++tally.reject_reasons[static_cast<std::size_t>(finish.reason)];
   if (outcome == Outcome::kRejected) tally.rejected.Add(ended.latency);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -14,12 +15,20 @@
 
 namespace duly::sim {
 
+// Of the requests that were scheduled in one part of the measured time.
+struct TimeSlice {
+  std::uint64_t sent = 0;
+  std::uint64_t on_time = 0;
+};
+inline constexpr std::int64_t kTimeSlices = 60;  // of equal length
+
 // What became of the requests of one source that arrived after the warm-up.
 struct SourceTally {
   std::uint64_t sent = 0;
   std::array<std::uint64_t, kOutcomeCount> outcomes{};
   std::array<std::uint64_t, 6> reject_reasons{};  // by RejectReason
-  LatencyHistogram latency;                       // answered: on time or late
+  std::array<TimeSlice, kTimeSlices> over_time{};
+  LatencyHistogram latency;  // answered: on time or late
   LatencyHistogram rejected;
   LatencyHistogram expired;
   Duration on_time_device_time{0};  // each request's share, by rows, of its batch's time
@@ -38,8 +47,12 @@ class Tally final : public EndObserver {
     std::uint32_t rows = 1;
     std::vector<double> accuracy_pct;  // by variant; 0: not known
   };
-  Tally(std::vector<SourceFacts> sources, std::size_t nodes, Duration warmup)
-      : facts_(std::move(sources)), warmup_(warmup), tallies_(facts_.size()) {
+  // duration > 0: of the measured time.
+  Tally(std::vector<SourceFacts> sources, std::size_t nodes, Duration warmup, Duration duration)
+      : facts_(std::move(sources)),
+        warmup_(warmup),
+        slice_(std::max(duration / kTimeSlices, Duration(1))),
+        tallies_(facts_.size()) {
     for (SourceTally& tally : tallies_) tally.devices.resize(nodes);
   }
 
@@ -50,6 +63,7 @@ class Tally final : public EndObserver {
  private:
   const std::vector<SourceFacts> facts_;
   const Duration warmup_;
+  const Duration slice_;
   std::vector<SourceTally> tallies_;
 };
 

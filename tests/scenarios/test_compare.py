@@ -5,6 +5,7 @@ import html.parser
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -82,7 +83,21 @@ class CompareTest(unittest.TestCase):
             tags = Tags()
             tags.feed(page.read_text())
             self.assertEqual(tags.open, [])
-            self.assertEqual(tags.seen["svg"], 4, "bars, and a curve for each application and for all")
+            self.assertEqual(tags.seen["svg"], 7, "bars, and two curves for each application and for all")
+
+    def test_a_stopped_one_reports_the_seeds_that_every_policy_has_had(self):
+        process = subprocess.Popen([DULY, "compare", QUICKSTART, "--duration", "2000s", "--policies", "edf,fifo",
+                                    "--seeds", "100000", "--json", "-"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # The first line of progress comes after some runs.
+        self.assertRegex(process.stderr.readline(), r"^(edf|fifo), run \d+ of 100000: simulated ")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=SECONDS)
+        document = json.loads(out)
+        self.assertTrue(document["interrupted"])
+        self.assertGreaterEqual(len(document["seeds"]), 1)
+        for policy in document["policies"]:
+            self.assertGreater(policy["total"]["on_time_pct"]["mean"], 0)
 
     def test_unknown_policies_start_nothing(self):
         process = compare("--policies", "edf,eddf")
