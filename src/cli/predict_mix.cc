@@ -18,7 +18,7 @@ constexpr std::size_t kMaxClasses = 1000;
 
 queueing::Device ReadDevice(const YamlValue& value, Chip& chip) {
   if (value.present() && !value.is_map()) {
-    value.Fail("the device is not a map", "{kind: ...}; there is no catalogue of devices yet");
+    value.Fail("the device is not a map", "{kind: ...}");
     return {};
   }
   YamlMap map = value.AsMap();
