@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -25,20 +24,20 @@ class Agenda {
     std::size_t place = place_[entry];
     const TimePoint before = heap_[place].when;
     if (before == when) return;
-    heap_[place].when = when;
+    const Item item{when, entry};
     if (when < before) {
-      while (place > 0 && heap_[place] < heap_[(place - 1) / 2])
-        place = Swap(place, (place - 1) / 2);
-      return;
-    }
-    for (;;) {
-      std::size_t least = place;
-      for (const std::size_t child : {2 * place + 1, 2 * place + 2}) {
-        if (child < heap_.size() && heap_[child] < heap_[least]) least = child;
+      for (; place > 0 && item < heap_[(place - 1) / 2]; place = (place - 1) / 2) {
+        Put(heap_[(place - 1) / 2], place);
       }
-      if (least == place) return;
-      place = Swap(place, least);
+    } else {
+      for (std::size_t child = 2 * place + 1; child < heap_.size(); child = 2 * place + 1) {
+        if (child + 1 < heap_.size() && heap_[child + 1] < heap_[child]) ++child;
+        if (item < heap_[child]) break;
+        Put(heap_[child], place);
+        place = child;
+      }
     }
+    Put(item, place);
   }
 
   // kNever: nothing will happen.
@@ -50,15 +49,13 @@ class Agenda {
     TimePoint when;
     std::uint32_t entry;
     bool operator<(const Item& other) const {
-      return std::pair(when, entry) < std::pair(other.when, other.entry);
+      return when != other.when ? when < other.when : entry < other.entry;
     }
   };
 
-  std::size_t Swap(std::size_t from, std::size_t to) {
-    std::swap(heap_[from], heap_[to]);
-    place_[heap_[from].entry] = static_cast<std::uint32_t>(from);
-    place_[heap_[to].entry] = static_cast<std::uint32_t>(to);
-    return to;
+  void Put(Item item, std::size_t place) {
+    heap_[place] = item;
+    place_[item.entry] = static_cast<std::uint32_t>(place);
   }
 
   std::vector<Item> heap_;
