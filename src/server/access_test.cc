@@ -47,7 +47,7 @@ class AccessTest : public ::testing::Test {
     return lines;
   }
 
-  const TempFolder folder_;
+  TempFolder folder_;
   Faults faults_;
 };
 
