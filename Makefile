@@ -38,7 +38,7 @@ demo: build ## serve real models under three loads and two policies; prints one 
 	scripts/demo.sh
 
 test: ## build and run every test (PRESET=dev, PARTS=, SKIP=)
-	scripts/setup.sh build test models $(if $(filter clang asan-ubsan tsan,$(PRESET)),clang)
+	scripts/setup.sh build test models $(if $(filter clang asan-ubsan,$(PRESET)),clang)
 	@$(call CONFIGURE,$(PRESET))
 	$(call BUILD,$(PRESET)) $(if $(PARTS),--target $$(ninja -C build/$(PRESET) -t targets all | \
 	  sed -nE 's/^(duly_($(PARTS_PATTERN))|($(PARTS_PATTERN))_test): phony$$/\1/p'))
