@@ -40,7 +40,7 @@ function(duly_library name)
   if(ARG_TESTS)
     add_executable(${name}_test ${ARG_TESTS})
     target_link_libraries(${name}_test PRIVATE ${target} ${ARG_TEST_DEPS} GTest::gmock GTest::gtest_main)
-    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120 LABELS ${name})
+    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300 LABELS ${name})
     if(ARG_TEST_LABELS)
       # gtest_discover_tests takes no list as the value of a property.
       set(labels ${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake)
