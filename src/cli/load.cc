@@ -178,10 +178,7 @@ void Watch(LoadClient& client, const StopSignals& signals, Duration end) {
     pollfd fds[] = {{client.ended_fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
     const int timeout_ms = static_cast<int>(std::max<std::int64_t>(left.count(), 0));
     const int ready = ::poll(fds, 2, timeout_ms);
-    if (ready > 0 && (fds[1].revents & POLLIN) != 0) {
-      signals.Take();
-      client.Stop();
-    }
+    if (signals.Take()) client.Stop();
     if (ready > 0 && (fds[0].revents & POLLIN) != 0) break;
     status.Update([&] { return ProgressLine(client.progress(), end); });
   }

@@ -2,7 +2,6 @@
 #include "cli/scenario_flags.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 
 #include <algorithm>
 
@@ -11,17 +10,6 @@
 #include "policy/registry.h"
 
 namespace duly {
-namespace {
-
-bool IsStopped(const StopSignals& signals) {
-  pollfd fd{signals.fd(), POLLIN, 0};
-  if (::poll(&fd, 1, 0) <= 0) return false;
-  // Else it would end the process once nobody listens for it.
-  signals.Take();
-  return true;
-}
-
-}  // namespace
 
 void AddScenarioFlags(CLI::App& parser, ScenarioFlags& flags) {
   parser.add_option("scenario", flags.file, "What there is and who sends (docs/sim.md)")
@@ -65,7 +53,7 @@ bool RunToEnd(const sim::Scenario& scenario, sim::ScenarioRun& run, const StopSi
   Duration until = step;
   while (run.Advance(until)) {
     until += step;
-    if (IsStopped(signals)) return false;
+    if (signals.Take()) return false;
     status.Update([&] {
       return fmt::format("{}simulated {:.1f} of {:.1f} s, {} events", what, ToSeconds(until),
                          ToSeconds(end), run.events());

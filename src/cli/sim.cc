@@ -41,9 +41,8 @@ Result<std::unique_ptr<Recorder>> StartRecorder(const Flags& flags, const sim::S
   header.host = scenario.nodes[0].name;
   header.seed = scenario.seed;
   header.build = BuildId();
-  RecorderOptions options;
-  options.when_full = RecorderOptions::WhenFull::kWait;
-  return Recorder::Start(flags.record_file, header, options);
+  return Recorder::Start(flags.record_file, header,
+                         {.when_full = RecorderOptions::WhenFull::kWait});
 }
 
 int RunSim(const Flags& flags) {

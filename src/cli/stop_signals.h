@@ -26,10 +26,10 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   int fd() const { return fd_.get(); }
-  // Takes the signal that made fd() readable.
-  void Take() const {
+  // Takes a signal, if one came; left there it would end the process once nobody listens for it.
+  bool Take() const {
     signalfd_siginfo info{};
-    [[maybe_unused]] const ssize_t size = ::read(fd_.get(), &info, sizeof(info));
+    return ::read(fd_.get(), &info, sizeof(info)) == sizeof(info);
   }
 
  private:

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
-#include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -40,10 +39,9 @@ Result<LogSummary> SimulatedSummary(const sim::RecordedRun& run, const EventLogH
                                     const std::string& log_file) {
   DULY_ASSIGN_OR_RETURN(std::unique_ptr<DispatchPolicy> policy,
                         MakeDispatchPolicy(header.policy, header.policy_options));
-  RecorderOptions options;
-  options.when_full = RecorderOptions::WhenFull::kWait;
-  DULY_ASSIGN_OR_RETURN(const std::unique_ptr<Recorder> recorder,
-                        Recorder::Start(log_file, header, options));
+  DULY_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Recorder> recorder,
+      Recorder::Start(log_file, header, {.when_full = RecorderOptions::WhenFull::kWait}));
   sim::Simulate(run, std::move(policy), *recorder);
   if (const Status closed = recorder->Close(); !closed.ok()) return Error(closed);
   DULY_ASSIGN_OR_RETURN(EventLogReader reader, EventLogReader::Open(log_file));

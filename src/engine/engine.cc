@@ -400,8 +400,8 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   if (!admission.accept) {
     // Patience is never refused by prediction.
     DULY_CHECK(admission.reason != RejectReason::kPredictedLate || request.deadline != kNever);
-    if (admission.reason == RejectReason::kPredictedLate && Idle()) {
-      Forget(generations_[arrival.generation], choice.allowed);
+    if (admission.reason == RejectReason::kPredictedLate) {
+      ForgetIfIdle(arrival.generation, choice.allowed);
     }
     EndWaiting(now, request, Outcome::kRejected, admission.reason, effects);
     return;
@@ -430,7 +430,7 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   if (request.delay_at <= now) request.delay_at = kNever;
   request.drop_at = std::min({request.expiry, request.refuse_at, request.delay_at});
   if (request.drop_at <= now) {
-    if (Idle()) Forget(generations_[arrival.generation], choice.allowed);
+    ForgetIfIdle(arrival.generation, choice.allowed);
     EndWaiting(now, request, Outcome::kRejected, RejectReason::kPredictedLate, effects);
     return;
   }
@@ -439,18 +439,17 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
                        : FindQueue({arrival.generation, admission.variants, arrival.shape}));
 }
 
-bool Engine::Idle() const {
-  return order_.empty() && std::ranges::none_of(devices_, [](const Device& device) {
-           return std::ranges::any_of(device.slots, &Slot::busy);
-         });
-}
-
 // An idle node refuses because of what it has observed, perhaps of runs beside others. Refusing for
 // ever would never show that it is over.
-void Engine::Forget(Generation& generation, VariantMask variants) {
-  for (std::size_t v = 0; v < generation.variants.size(); ++v) {
+void Engine::ForgetIfIdle(GenerationIndex generation, VariantMask variants) {
+  const auto runs = [](const Device& device) {
+    return std::ranges::any_of(device.slots, &Slot::busy);
+  };
+  if (!order_.empty() || std::ranges::any_of(devices_, runs)) return;
+  std::vector<Variant>& all = generations_[generation].variants;
+  for (std::size_t v = 0; v < all.size(); ++v) {
     if ((variants >> v & 1U) == 0) continue;
-    for (Placement& placement : generation.variants[v].placements) placement.service.Forget();
+    for (Placement& placement : all[v].placements) placement.service.Forget();
   }
 }
 

@@ -111,9 +111,9 @@ class Engine {
   // Whether the policy started or turned away anything.
   bool DispatchOn(TimePoint now, DeviceIndex device, Effects& effects);
   void Start(TimePoint now, DeviceIndex device, const Dispatch& decision, Effects& effects);
+  // Where nothing waits or runs, what was observed of these variants fades.
+  void ForgetIfIdle(GenerationIndex generation, VariantMask variants);
   // Ends a request that never started.
-  bool Idle() const;  // nothing waits or runs
-  static void Forget(Generation& generation, VariantMask variants);
   void EndWaiting(TimePoint now, Request& request, Outcome outcome, RejectReason reason,
                   Effects& effects);
   // All that is counted for statistics and metrics alone. Never inlined, so that

@@ -35,12 +35,11 @@ Status PrintHashes(const std::string& file, Duration duration) {
   const auto log_of = [&](std::size_t node) { return fmt::format("{}/{}", folder->path(), node); };
 
   std::vector<std::unique_ptr<Recorder>> recorders;
-  RecorderOptions options;
-  options.when_full = RecorderOptions::WhenFull::kWait;
   for (std::size_t n = 0; n < scenario.nodes.size(); ++n) {
     EventLogHeader header;
     header.config = run->config(n);
-    Result<std::unique_ptr<Recorder>> recorder = Recorder::Start(log_of(n), header, options);
+    Result<std::unique_ptr<Recorder>> recorder =
+        Recorder::Start(log_of(n), header, {.when_full = RecorderOptions::WhenFull::kWait});
     if (!recorder) return recorder.error();
     run->Observe(n, **recorder);
     recorders.push_back(*std::move(recorder));
