@@ -7,6 +7,7 @@ target_compile_options(duly_options INTERFACE
   -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor
   $<$<BOOL:${DULY_WERROR}>:-Werror>
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
+  -fPIC
   # Decisions must not differ between compilers and CPUs.
   -ffp-contract=off)
 if(DULY_SANITIZE)
@@ -18,6 +19,35 @@ endif()
 if(DULY_FUZZ)
   target_compile_options(duly_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+
+# Most of a file's compile time is the standard library's and fmt's headers; tests add GoogleTest's. Two precompiled
+# headers, which all targets share: so all code is position-independent. Compiler caches know them badly, and under the
+# thread sanitizer targets differ in what is defined (proto/).
+if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES ccache OR DULY_SANITIZE MATCHES thread)
+  option(DULY_PRECOMPILE "Precompile common headers" OFF)
+else()
+  option(DULY_PRECOMPILE "Precompile common headers" ON)
+endif()
+if(DULY_PRECOMPILE)
+  file(WRITE ${PROJECT_BINARY_DIR}/precompiled.cc "")
+  set(duly_common_headers <algorithm> <array> <chrono> <cmath> <condition_variable> <cstdint> <cstring> <deque>
+    <filesystem> <fstream> <functional> <iostream> <limits> <map> <memory> <mutex> <optional> <set> <span> <sstream>
+    <string> <string_view> <thread> <tuple> <unordered_map> <utility> <variant> <vector> <fmt/format.h> <fmt/ranges.h>)
+  add_library(duly_precompiled STATIC ${PROJECT_BINARY_DIR}/precompiled.cc)
+  target_link_libraries(duly_precompiled PRIVATE duly_options fmt::fmt)
+  target_precompile_headers(duly_precompiled PRIVATE ${duly_common_headers})
+  add_library(duly_precompiled_test STATIC EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/precompiled.cc)
+  target_link_libraries(duly_precompiled_test PRIVATE duly_options fmt::fmt GTest::gmock)
+  target_precompile_headers(duly_precompiled_test PRIVATE ${duly_common_headers} <gmock/gmock.h> <gtest/gtest.h>)
+endif()
+
+# duly_precompile(TARGET [_test])
+function(duly_precompile target)
+  if(DULY_PRECOMPILE)
+    target_link_libraries(${target} PRIVATE fmt::fmt)  # its definitions must be the same
+    target_precompile_headers(${target} REUSE_FROM duly_precompiled${ARGN})
+  endif()
+endfunction()
 
 add_custom_target(benches)
 add_custom_target(fuzzers)
@@ -32,7 +62,7 @@ function(duly_library name)
   if(ARG_SOURCES)
     add_library(${target} STATIC ${ARG_SOURCES})
     target_link_libraries(${target} PUBLIC duly_options ${ARG_DEPS})
-    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    duly_precompile(${target})
   else()
     add_library(${target} INTERFACE)
     target_link_libraries(${target} INTERFACE duly_options ${ARG_DEPS})
@@ -40,6 +70,7 @@ function(duly_library name)
   if(ARG_TESTS)
     add_executable(${name}_test ${ARG_TESTS})
     target_link_libraries(${name}_test PRIVATE ${target} ${ARG_TEST_DEPS} GTest::gmock GTest::gtest_main)
+    duly_precompile(${name}_test _test)
     gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300 LABELS ${name})
     if(ARG_TEST_LABELS)
       # gtest_discover_tests takes no list as the value of a property.
@@ -55,6 +86,7 @@ function(duly_library name)
     get_filename_component(bench_name ${bench} NAME_WE)
     add_executable(${bench_name} EXCLUDE_FROM_ALL ${bench})
     target_link_libraries(${bench_name} PRIVATE ${target} ${ARG_TEST_DEPS} benchmark::benchmark)
+    duly_precompile(${bench_name})
     add_dependencies(benches ${bench_name})
   endforeach()
 endfunction()
@@ -68,6 +100,7 @@ function(duly_fuzz name)
   set(corpus ${PROJECT_SOURCE_DIR}/tests/corpus/${name})
   add_executable(${name} ${name}.cc ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+  duly_precompile(${name})
   add_dependencies(fuzzers ${name})
   if(DULY_FUZZ)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
