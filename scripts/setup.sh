@@ -44,7 +44,7 @@ fi
 # The suite whose libonnxruntime-dev serves a distribution that has none; empty: it has its own.
 headers_suite=
 case $distribution in
-  debian-12) headers_suite=trixie ;;
+  debian-12) headers_suite=forky ;;
   ubuntu-24.*) headers_suite=resolute ;;
   *) if [[ ${DULY_ONNXRUNTIME:-} == wheel ]]; then headers_suite=$suite; fi ;;
 esac
@@ -149,6 +149,31 @@ install_kserve() {
   sha256sum "$list" >"$target/stamp"
 }
 
+# Execution providers beside the CPU's for the tests, on x86-64 only: an ONNX Runtime with OpenVINO's built in (of
+# which the CPU's device stays), and a plug-in, WebGPU's.
+fetch_providers() {
+  local target=$deps/providers list=scripts/providers.txt work
+  [[ $(uname -m) == x86_64 ]] || return 0
+  sha256sum --status -c "$target/stamp" 2>/dev/null && return 0
+  make_venv
+  say "getting execution providers of ONNX Runtime into .deps/providers: OpenVINO, WebGPU"
+  work=$(mktemp -d "$deps/providers.XXXXXX")
+  quietly pip download --no-deps --only-binary :all: --require-hashes -r "$list" \
+    --implementation cp --python-version 3.11 --abi cp311 --abi none --platform manylinux_2_28_x86_64 -d "$work" ||
+    die "the wheels of $list could not be had"
+  for wheel in "$work"/*.whl; do "$deps/venv/bin/python" -m zipfile -e "$wheel" "$work/unpacked"; done
+  mkdir -p "$work/root/openvino"
+  mv "$work"/unpacked/onnxruntime_ep_webgpu/*.so "$work/root"
+  (cd "$work/unpacked/onnxruntime/capi" &&
+    mv libonnxruntime.so.* libonnxruntime_providers_{shared,openvino}.so libopenvino{,_onnx_frontend}.so.???? \
+      libopenvino_intel_cpu_plugin.so libtbb*.so* "$work/root/openvino")
+  ln -s "$(basename "$work"/root/openvino/libonnxruntime.so.*)" "$work/root/openvino/libonnxruntime.so.1"
+  sha256sum "$list" >"$work/root/stamp"
+  rm -rf "$target"
+  mv "$work/root" "$target"
+  rm -rf "$work"
+}
+
 # Node of whatever origin serves; others than Debian's bring npm along.
 install_node_packages() {
   local target=$deps/node list=tests/clients/node/package-lock.json
@@ -246,6 +271,7 @@ profile_test() {
   install_packages ca-certificates curl openssl python3 python3-venv
   install_python_packages
   fetch_perf_analyzer
+  fetch_providers
   install_kserve
   install_node_packages
 }

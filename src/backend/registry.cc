@@ -19,10 +19,11 @@ namespace {
 
 constexpr std::array<std::string_view, 2> kModelBackends{"onnxruntime", kCopyBackend};
 
-class CpuBackend final : public Backend {
+// Computes what is asked, by the back end that the model names.
+class ComputingBackend final : public Backend {
  public:
-  explicit CpuBackend(const DeviceSpec& device)
-      : backends_{MakeOnnxRuntimeBackend(device), MakeCopyBackend()} {}
+  explicit ComputingBackend(std::unique_ptr<Backend> onnxruntime)
+      : backends_{std::move(onnxruntime), MakeCopyBackend()} {}
 
   Result<std::unique_ptr<LoadedVariant>> Load(const ModelSpec& model,
                                               const VariantSpec& variant) override {
@@ -40,18 +41,23 @@ class CpuBackend final : public Backend {
   const std::array<std::unique_ptr<Backend>, kModelBackends.size()> backends_;
 };
 
+Result<std::unique_ptr<Backend>> MakeComputingBackend(const DeviceSpec& device) {
+  DULY_ASSIGN_OR_RETURN(std::unique_ptr<Backend> onnxruntime, MakeOnnxRuntimeBackend(device));
+  return std::make_unique<ComputingBackend>(std::move(onnxruntime));
+}
+
 }  // namespace
 
 std::span<const std::string_view> ModelBackends() { return kModelBackends; }
 
 Result<std::unique_ptr<Backend>> MakeBackend(const DeviceSpec& device) {
-  if (device.kind == DeviceKind::kCpu) return std::make_unique<CpuBackend>(device);
+  if (device.kind != DeviceKind::kEmulated) return MakeComputingBackend(device);
   Faults faults;
   Result<Profile> profile = LoadProfile(device.profile_file, faults);
   if (!profile) return Error(faults.empty() ? profile.error() : faults.ToStatus());
   std::unique_ptr<Backend> outputs;
   if (device.compute) {
-    outputs = std::make_unique<CpuBackend>(device);
+    DULY_ASSIGN_OR_RETURN(outputs, MakeComputingBackend(device));
   } else {
     outputs = MakeZeroBackend();
   }

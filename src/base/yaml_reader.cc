@@ -333,6 +333,11 @@ std::optional<std::string> YamlValue::AsFile() const {
   return std::nullopt;
 }
 
+std::optional<std::string> YamlValue::AsPath() const {
+  const std::optional<std::string> text = AsText();
+  return text ? std::optional(RelativeToFile(*text, source_->file)) : std::nullopt;
+}
+
 std::optional<std::size_t> YamlValue::ChoiceIndex(
     const std::vector<std::string_view>& words) const {
   const std::string expected = fmt::format("one of: {}", fmt::join(words, ", "));

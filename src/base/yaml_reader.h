@@ -68,6 +68,8 @@ class YamlValue {
   std::optional<double> AsRate() const;
   // The path of a file that is there; the YAML gives it relative to itself.
   std::optional<std::string> AsFile() const;
+  // The same of what need not be there.
+  std::optional<std::string> AsPath() const;
   // One of a few words.
   template <typename T>
   std::optional<T> AsChoice(std::initializer_list<std::pair<std::string_view, T>> choices) const {

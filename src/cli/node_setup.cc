@@ -82,8 +82,9 @@ NodeSetup ReadNodeSetup(const NodeFlags& flags, Faults& faults) {
 Result<NodeOptions> ToNodeOptions(NodeSetup setup) {
   NodeOptions options;
   for (DeviceSpec& spec : setup.config.devices) {
-    DULY_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeBackend(spec));
-    options.devices.push_back({std::move(spec), std::move(backend)});
+    Result<std::unique_ptr<Backend>> backend = MakeBackend(spec);
+    if (!backend) return Error(backend.error().WithContext(fmt::format("device '{}'", spec.name)));
+    options.devices.push_back({std::move(spec), *std::move(backend)});
   }
   options.models = std::move(setup.models);
   options.applications = std::move(setup.config.applications);

@@ -123,7 +123,7 @@ int Run(const ProfileFlags& flags) {
   std::vector<DeviceSpec> devices;
   for (const DeviceSpec& device : setup.config.devices) {
     // What an emulated device takes is said by its profile: there is nothing to measure.
-    if (device.kind == DeviceKind::kCpu) devices.push_back(device);
+    if (device.kind != DeviceKind::kEmulated) devices.push_back(device);
   }
   std::erase_if(setup.models, [&](const ModelSpec& model) {
     return !flags.only.empty() &&

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -134,8 +135,19 @@ struct ApplicationSpec {
 };
 
 enum class DeviceKind : std::uint8_t {
-  kCpu,       // cores of this machine, through ONNX Runtime
-  kEmulated,  // runs take the time that a profile says, off the CPU
+  kCpu,          // cores of this machine, through ONNX Runtime
+  kAccelerator,  // what its provider computes on, through ONNX Runtime; takes no cores
+  kEmulated,     // runs take the time that a profile says, off the CPU
+};
+
+// An execution provider of ONNX Runtime; without a name the CPU's.
+struct ProviderSpec {
+  std::string name;      // "CUDA", "OpenVINO" ...; neither case nor "ExecutionProvider" matter
+  std::string library;   // the plug-in that has it; empty: built into ONNX Runtime
+  std::string hardware;  // of a plug-in: "cpu", "gpu" or "npu"; empty: the first that it offers
+  std::map<std::string, std::string> options;  // its own, passed on
+  std::string cache_folder;                    // for what it compiles; empty: not kept
+  bool cpu_fallback = true;                    // the CPU computes what it cannot
 };
 
 // One execution target of a node.
@@ -145,6 +157,7 @@ struct DeviceSpec {
   std::uint32_t slots = 0;             // batches that run at once; 0: as many as cores / threads
   std::uint32_t threads_per_slot = 1;  // of the back end, within a run
   std::vector<std::uint32_t> cores;    // empty: any
+  ProviderSpec provider;               // not kEmulated
   std::string profile_file;            // kEmulated: service times
   double noise_cv = 0;                 // kEmulated: lognormal noise of service times
   std::uint64_t seed = 1;              // kEmulated: of the noise

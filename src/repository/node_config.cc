@@ -59,13 +59,35 @@ void ReadCores(const YamlValue& value, DeviceSpec& device, CoreOwners& owners) {
   }
 }
 
+void ReadProvider(const YamlValue& value, ProviderSpec& provider) {
+  YamlMap map = value.AsMap();
+  provider.name = map.Required("name").AsText().value_or("");
+  const YamlValue library = map["library"];
+  provider.library = library.AsFile().value_or("");
+  const YamlValue hardware = map["hardware"];
+  provider.hardware =
+      hardware.AsChoice<std::string>({{"cpu", "cpu"}, {"gpu", "gpu"}, {"npu", "npu"}}).value_or("");
+  if (hardware.present() && !library.present()) {
+    hardware.Fail("'hardware' of a provider without 'library'",
+                  "it in 'options', as the provider calls it");
+  }
+  provider.cache_folder = map["cache"].AsPath().value_or("");
+  provider.cpu_fallback = map["cpu_fallback"].AsBool().value_or(true);
+  for (const auto& [key, option] : map["options"].AsMap().Rest()) {
+    if (const std::optional<std::string> text = option.AsText())
+      provider.options.emplace(key, *text);
+  }
+}
+
 DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& before,
                       CoreOwners& owners) {
   DeviceSpec device;
   YamlMap map = value.AsMap();
   device.name = ReadNewName(map, NamesOf(before, &DeviceSpec::name));
-  const std::optional<DeviceKind> kind = map.Required("kind").AsChoice<DeviceKind>(
-      {{"cpu", DeviceKind::kCpu}, {"emulated", DeviceKind::kEmulated}});
+  const std::optional<DeviceKind> kind =
+      map.Required("kind").AsChoice<DeviceKind>({{"cpu", DeviceKind::kCpu},
+                                                 {"accelerator", DeviceKind::kAccelerator},
+                                                 {"emulated", DeviceKind::kEmulated}});
   device.kind = kind.value_or(DeviceKind::kCpu);
   const YamlValue slots = map["slots"];
   device.slots = slots.AsCount(1, kMaxSlots).value_or(0);
@@ -73,6 +95,15 @@ DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& bef
   device.threads_per_slot = threads.AsCount(1, kMaxThreads).value_or(1);
   const YamlValue cores = map["cores"];
   ReadCores(cores, device, owners);
+  const bool accelerator = kind == DeviceKind::kAccelerator;
+  const YamlValue provider = accelerator ? map.Required("provider") : map["provider"];
+  if (provider.present() || accelerator) ReadProvider(provider, device.provider);
+  if (accelerator && cores.present()) {
+    cores.Fail("'cores' of a device of kind accelerator", "no such key: it takes none");
+  }
+  if (kind == DeviceKind::kEmulated && provider.present()) {
+    provider.Fail("'provider' of an emulated device", "kind: cpu or accelerator, or no such key");
+  }
 
   const YamlValue noise = map["noise_cv"];
   device.noise_cv = noise.AsNumber(0, kMaxNoise).value_or(0);
@@ -95,7 +126,7 @@ DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& bef
     const YamlValue profile = map["profile"];
     for (const YamlValue* emulated : {&profile, &noise, &seed, &compute, &fail_every}) {
       if (!emulated->present() || !kind) continue;
-      emulated->Fail(fmt::format("'{}' of a device of kind cpu", emulated->name()),
+      emulated->Fail(fmt::format("'{}' of a device that is not emulated", emulated->name()),
                      "kind: emulated, or no such key");
     }
   }

@@ -86,6 +86,30 @@ limits: {queue_requests: 64, body: 1MiB}
   EXPECT_EQ(config.limits.body_bytes, 1u << 20);
 }
 
+TEST(NodeConfig, ReadsProviders) {
+  const TempFolder folder;
+  folder.Write("plugins/ep.so", "x");
+  Faults faults;
+  const NodeConfig config = LoadNodeConfig(folder.Write("node.yaml", R"(
+devices:
+  - {name: gpu, kind: accelerator, provider: {name: TensorRT, cache: engines, options: {trt_fp16_enable: 1}}}
+  - {name: npu, kind: cpu, provider: {name: Own, library: plugins/ep.so, hardware: npu, cpu_fallback: false}}
+)"),
+                                           faults);
+  EXPECT_EQ(faults.ToString(), "");
+  ASSERT_EQ(config.devices.size(), 2u);
+  EXPECT_EQ(config.devices[0].kind, DeviceKind::kAccelerator);
+  const ProviderSpec& tensorrt = config.devices[0].provider;
+  EXPECT_EQ(tensorrt.name, "TensorRT");
+  EXPECT_EQ(tensorrt.cache_folder, folder.At("engines"));
+  EXPECT_EQ(tensorrt.options, (std::map<std::string, std::string>{{"trt_fp16_enable", "1"}}));
+  EXPECT_TRUE(tensorrt.cpu_fallback);
+  const ProviderSpec& own = config.devices[1].provider;
+  EXPECT_EQ(own.library, folder.At("plugins/ep.so"));
+  EXPECT_EQ(own.hardware, "npu");
+  EXPECT_FALSE(own.cpu_fallback);
+}
+
 TEST(NodeConfig, DefaultIsOneCpuDeviceWhoseSizeIsNotSettled) {
   Faults faults;
   for (const NodeConfig& config :
@@ -116,12 +140,19 @@ const BadFile kBad[] = {
      "node.yaml:1:1: unknown key 'device' (did you mean 'devices'?): expected one of: devices, "
      "applications, placement, policy, limits"},
     {"devices: []", "node.yaml:1:10: devices is empty: expected at least one element"},
-    {"devices: [{name: a}]", "node.yaml:1:11: 'kind' is missing: expected one of: cpu, emulated"},
+    {"devices: [{name: a}]", "node.yaml:1:11: 'kind' is missing: expected one of: cpu, accelerator, emulated"},
     {"devices: [{kind: cpu}]", "node.yaml:1:11: 'name' is missing: expected text of one line"},
     {"devices: [{name: a, kind: gpu, profile: p}]",
-     "node.yaml:1:27: kind is 'gpu': expected one of: cpu, emulated"},
+     "node.yaml:1:27: kind is 'gpu': expected one of: cpu, accelerator, emulated"},
     {"devices: [{name: a, kind: cpu}, {name: a, kind: cpu}]",
      "node.yaml:1:40: name 'a' is given again: expected each name once"},
+    {"devices: [{name: a, kind: accelerator}]",
+     "node.yaml:1:11: 'provider' is missing: expected a map"},
+    {"devices: [{name: a, kind: accelerator, cores: [1], provider: {name: CUDA, hardware: gpu}}]",
+     "node.yaml:1:47: 'cores' of a device of kind accelerator: expected no such key: it takes "
+     "none\n"
+     "node.yaml:1:85: 'hardware' of a provider without 'library': expected it in 'options', as the "
+     "provider calls it"},
     {"devices: [{name: a, kind: cpu, slots: 0}]",
      "node.yaml:1:39: slots is '0': expected an integer from 1 to 1024"},
     {"devices: [{name: a, kind: cpu, slots: 2, threads: 2, cores: [0, 1, 2]}]",
@@ -134,8 +165,10 @@ const BadFile kBad[] = {
      "node.yaml:1:43: core 0 is given to device 'a' already: expected each core once\n"
      "node.yaml:1:77: core 0 is given to device 'a' already: expected each core once"},
     {"devices: [{name: a, kind: cpu, noise_cv: 1, compute: true}]",
-     "node.yaml:1:42: 'noise_cv' of a device of kind cpu: expected kind: emulated, or no such key\n"
-     "node.yaml:1:54: 'compute' of a device of kind cpu: expected kind: emulated, or no such key"},
+     "node.yaml:1:42: 'noise_cv' of a device that is not emulated: expected kind: emulated, or no "
+     "such key\n"
+     "node.yaml:1:54: 'compute' of a device that is not emulated: expected kind: emulated, or no "
+     "such key"},
     {"devices: [{name: a, kind: emulated, threads: 2}]",
      "node.yaml:1:11: 'profile' is missing: expected text of one line\n"
      "node.yaml:1:46: 'threads' of an emulated device that computes nothing: expected compute: "
@@ -186,7 +219,7 @@ TEST(NodeConfig, TenFaultsAreTenLinesInTheOrderOfTheFile) {
             "node.yaml:2:35: slots is '-1': expected an integer from 1 to 1024\n"
             "node.yaml:3:12: name 'cpu' is given again: expected each name once\n"
             "node.yaml:3:37: threads is 'many': expected an integer from 1 to 1024\n"
-            "node.yaml:4:21: kind is 'tpu': expected one of: cpu, emulated\n"
+            "node.yaml:4:21: kind is 'tpu': expected one of: cpu, accelerator, emulated\n"
             "node.yaml:6:30: slo is '100': expected a duration, such as 250us, 20ms or 1.5s\n"
             "node.yaml:7:25: unknown key 'wieght' (did you mean 'weight'?): expected one of: name, "
             "model, slo, timeout, weight, on_miss, min_accuracy, rate\n"

@@ -27,6 +27,8 @@ struct Subject {
   std::function<void(ModelSpec&)> prepare;
   // False: answers are zeros of the right types and shapes, free dimensions being 1.
   bool computes = true;
+  // True: of an INT64 the lower 32 bits are kept, with their sign.
+  bool narrows_int64 = false;
 };
 inline std::ostream& operator<<(std::ostream& out, const Subject& subject) {
   return out << subject.name;

@@ -54,7 +54,7 @@ class Library {
   // throw Ort::Exception.
   Library();
 
-  const Ort::Env& env() const { return env_; }
+  Ort::Env& env() { return env_; }
   const Ort::MemoryInfo& memory() const { return memory_; }
 
   // There come to be as many as runs at once, that is the device's slots.

@@ -18,6 +18,7 @@
 #include "backend/common/batch.h"
 #include "backend/common/monotonic.h"
 #include "backend/onnxruntime/library.h"
+#include "backend/onnxruntime/provider.h"
 #include "backend/onnxruntime/runtime_library.h"
 #include "backend/onnxruntime/specs.h"
 #include "backend/onnxruntime/strings.h"
@@ -297,6 +298,24 @@ class OnnxRuntimeBackend final : public Backend {
   explicit OnnxRuntimeBackend(const DeviceSpec& device)
       : threads_(std::max(device.threads_per_slot, 1U)), cores_(device.cores) {}
 
+  // The library, and the device's provider where it names one.
+  Status Start(const ProviderSpec& provider) {
+    if (const Result<const OrtApiBase*> runtime = onnx::LoadOnnxRuntime(); !runtime) {
+      return runtime.error();
+    }
+    try {
+      if (library_ == nullptr) library_ = std::make_shared<Library>();
+      if (provider.name.empty()) return Status();
+      Result<onnx::Provider> found = onnx::Provider::Find(provider, library_->env());
+      if (!found) return found.error();
+      provider_ = *std::move(found);
+      Ort::SessionOptions options;  // shows what it does not take
+      return provider_->Append(options);
+    } catch (const std::exception& e) {
+      return Status(StatusCode::kInternal, e.what());
+    }
+  }
+
   Result<std::unique_ptr<LoadedVariant>> Load(const ModelSpec& model,
                                               const VariantSpec& variant) override {
     const std::string& file = variant.file;
@@ -308,11 +327,17 @@ class OnnxRuntimeBackend final : public Backend {
     if (!std::filesystem::is_regular_file(found)) {
       return Error(StatusCode::kInvalidArgument, "{}: not a file: expected an ONNX model", file);
     }
-    const Result<const OrtApiBase*> runtime = onnx::LoadOnnxRuntime();
-    if (!runtime) return Error(runtime.error().WithContext(file));
+    if (library_ == nullptr) {
+      if (const Status started = Start({}); !started.ok()) return Error(started.WithContext(file));
+    }
     try {
-      if (library_ == nullptr) library_ = std::make_shared<Library>();
-      Ort::Session session(library_->env(), file.c_str(), SessionOptions(model.name));
+      Ort::SessionOptions options = SessionOptions(model.name);
+      if (provider_) {
+        if (const Status added = provider_->Append(options); !added.ok()) {
+          return Error(added.WithContext(file));
+        }
+      }
+      Ort::Session session(library_->env(), file.c_str(), options);
       const Result<onnx::FileSpecs> specs = onnx::ReadSpecs(session, model);
       if (!specs) return Error(specs.error().WithContext(file));
       ModelSpec complete = model;
@@ -321,15 +346,15 @@ class OnnxRuntimeBackend final : public Backend {
       return std::make_unique<OnnxVariant>(library_, std::move(session), complete, file);
     } catch (const Ort::Exception& e) {
       return Error(StatusCode::kInvalidArgument, "{}: not a model that ONNX Runtime {} can run: {}",
-                   file, (*runtime)->GetVersionString(), e.what());
+                   file, onnx::OnnxRuntimeVersion(), e.what());
     } catch (const std::exception& e) {
       return Error(StatusCode::kInternal, "{}: loading failed: {}", file, e.what());
     }
   }
 
   std::string description() const override {
-    const Result<const OrtApiBase*> runtime = onnx::LoadOnnxRuntime();
-    return fmt::format("onnxruntime {}", runtime ? (*runtime)->GetVersionString() : "(not found)");
+    const std::string version = fmt::format("onnxruntime {}", onnx::OnnxRuntimeVersion());
+    return provider_ ? fmt::format("{}, {}", version, provider_->name()) : version;
   }
 
  private:
@@ -358,16 +383,23 @@ class OnnxRuntimeBackend final : public Backend {
   const std::uint32_t threads_;
   const std::vector<std::uint32_t> cores_;
   std::shared_ptr<Library> library_;
+  std::optional<onnx::Provider> provider_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeOnnxRuntimeBackend(const DeviceSpec& device) {
+Result<std::unique_ptr<Backend>> MakeOnnxRuntimeBackend(const DeviceSpec& device) {
   const char* const telemetry_off = std::getenv(kTelemetryOff);
   if (telemetry_off == nullptr || std::string_view(telemetry_off) != "1") {
     setenv(kTelemetryOff, "1", 1);
   }
-  return std::make_unique<OnnxRuntimeBackend>(device);
+  auto backend = std::make_unique<OnnxRuntimeBackend>(device);
+  if (!device.provider.name.empty()) {
+    if (const Status started = backend->Start(device.provider); !started.ok()) {
+      return Error(started.WithContext(fmt::format("provider {}", device.provider.name)));
+    }
+  }
+  return std::unique_ptr<Backend>(std::move(backend));
 }
 
 }  // namespace duly

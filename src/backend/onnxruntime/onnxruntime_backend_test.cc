@@ -37,7 +37,7 @@ auto Subjects() {
             [threads] {
               DeviceSpec device;
               device.threads_per_slot = threads;
-              return MakeOnnxRuntimeBackend(device);
+              return MakeOnnxRuntimeBackend(device).value();
             },
         .prepare = [](ModelSpec& model) { model.variants[0].file = TestFile(model.name); }};
   };
@@ -99,7 +99,7 @@ class OnnxRuntimeBackend : public testing::Test {
     return status;
   }
 
-  std::unique_ptr<Backend> backend_ = MakeOnnxRuntimeBackend(DeviceSpec());
+  std::unique_ptr<Backend> backend_ = MakeOnnxRuntimeBackend(DeviceSpec()).value();
 };
 
 Tensor Floats(std::string name, Shape shape, const std::vector<float>& values) {
@@ -399,7 +399,7 @@ TEST_F(OnnxRuntimeBackend, PoolStaysOnTheDevicesCores) {
   DeviceSpec device;
   device.threads_per_slot = 3;
   device.cores = {core};
-  const auto backend = MakeOnnxRuntimeBackend(device);
+  const auto backend = MakeOnnxRuntimeBackend(device).value();
   const ModelSpec model = Model("mlp", 4);
   const auto variant = backend->Load(model, model.variants[0]);
   ASSERT_TRUE(variant);

@@ -51,7 +51,7 @@ Tensor Floats(std::int64_t columns) {
 
 void RunItems(benchmark::State& state, const std::string& model, const Tensor& input,
               std::size_t count) {
-  const std::unique_ptr<Backend> backend = MakeOnnxRuntimeBackend(DeviceSpec());
+  const std::unique_ptr<Backend> backend = MakeOnnxRuntimeBackend(DeviceSpec()).value();
   const std::unique_ptr<LoadedVariant> variant = Load(*backend, model);
   const std::vector<Tensor> inputs = {input};
   std::vector<RunItem> items(count);

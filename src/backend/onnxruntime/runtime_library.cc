@@ -35,4 +35,9 @@ Result<const OrtApiBase*> LoadOnnxRuntime() {
   return loaded;
 }
 
+std::string OnnxRuntimeVersion() {
+  const Result<const OrtApiBase*> runtime = LoadOnnxRuntime();
+  return runtime ? (*runtime)->GetVersionString() : "(not found)";
+}
+
 }  // namespace duly::onnx

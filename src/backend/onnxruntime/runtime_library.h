@@ -3,6 +3,8 @@
 
 #include <onnxruntime_cxx_api.h>
 
+#include <string>
+
 #include "base/result.h"
 
 namespace duly::onnx {
@@ -12,5 +14,7 @@ namespace duly::onnx {
 // the process ends. kInternal: there is no such library, or it is older than the headers.
 // Threading: any.
 Result<const OrtApiBase*> LoadOnnxRuntime();
+// "1.31.1", or "(not found)".
+std::string OnnxRuntimeVersion();
 
 }  // namespace duly::onnx
