@@ -167,7 +167,7 @@ fetch_providers() {
   (cd "$work/unpacked/onnxruntime/capi" &&
     mv libonnxruntime.so.* libonnxruntime_providers_{shared,openvino}.so libopenvino{,_onnx_frontend}.so.???? \
       libopenvino_intel_cpu_plugin.so libtbb*.so* "$work/root/openvino")
-  ln -s "$(basename "$work"/root/openvino/libonnxruntime.so.*)" "$work/root/openvino/libonnxruntime.so.1"
+  ln -s "$(cd "$work/root/openvino" && echo libonnxruntime.so.*)" "$work/root/openvino/libonnxruntime.so.1"
   sha256sum "$list" >"$work/root/stamp"
   rm -rf "$target"
   mv "$work/root" "$target"

@@ -140,7 +140,8 @@ const BadFile kBad[] = {
      "node.yaml:1:1: unknown key 'device' (did you mean 'devices'?): expected one of: devices, "
      "applications, placement, policy, limits"},
     {"devices: []", "node.yaml:1:10: devices is empty: expected at least one element"},
-    {"devices: [{name: a}]", "node.yaml:1:11: 'kind' is missing: expected one of: cpu, accelerator, emulated"},
+    {"devices: [{name: a}]",
+     "node.yaml:1:11: 'kind' is missing: expected one of: cpu, accelerator, emulated"},
     {"devices: [{kind: cpu}]", "node.yaml:1:11: 'name' is missing: expected text of one line"},
     {"devices: [{name: a, kind: gpu, profile: p}]",
      "node.yaml:1:27: kind is 'gpu': expected one of: cpu, accelerator, emulated"},

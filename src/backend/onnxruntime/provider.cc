@@ -210,7 +210,11 @@ Status Provider::Append(Ort::SessionOptions& options) const {
     }
     return Status();
   } catch (const Ort::Exception& e) {
-    return Status(StatusCode::kInvalidArgument, fmt::format("provider {}: {}", name_, e.what()));
+    std::vector<std::string> given;
+    for (const auto& [key, value] : spec_.options) given.push_back(key + "=" + value);
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("{} cannot be used with the options '{}': {}", name_,
+                              fmt::join(given, " "), e.what()));
   }
 }
 
