@@ -27,6 +27,7 @@ using std::chrono::microseconds;
 
 constexpr int kThreads = 4;
 constexpr int kRequestsEach = 3000;
+constexpr int kApplications = 20;
 
 struct Model {
   std::string name;
@@ -110,10 +111,24 @@ class LiveReplay : public testing::Test {
     {
       std::vector<std::jthread> threads;
       for (int t = 0; t < kThreads; ++t) threads.emplace_back([&, t] { Send(*node, t); });
+      threads.emplace_back([&] { ComeAndGo(*node); });
     }
     node.reset();
     ASSERT_TRUE(recorder->Close().ok());
     ASSERT_EQ(recorder->lost(), 0U);
+  }
+
+  // Applications, while requests are under way.
+  static void ComeAndGo(Node& node) {
+    for (int i = 0; i < kApplications; ++i) {
+      ApplicationSpec spec;
+      spec.name = "application-" + std::to_string(i);
+      spec.model = kModels.front().name;
+      spec.slo = microseconds(500);
+      ASSERT_TRUE(node.AddApplication(spec));
+      if (i % 2 == 1) continue;
+      ASSERT_TRUE(node.RemoveApplication(spec.name, spec.model));
+    }
   }
 
   // Each thread keeps a few requests under way, so that the run is as long as the work and no
@@ -131,6 +146,9 @@ class LiveReplay : public testing::Test {
     for (int i = 0; i < kRequestsEach; ++i) {
       InferRequest request;
       request.model = node.FindModel(kModels.at(random.Below(kModels.size())).name, -1);
+      if (const auto& known = request.model->applications; !known.empty()) {
+        request.application = known[random.Below(known.size())].second;
+      }
       request.rows = 1 + static_cast<std::uint32_t>(random.Below(2));
       Tensor x;
       x.name = "x";

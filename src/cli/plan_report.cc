@@ -18,65 +18,6 @@ using placement::Placement;
 // More devices than this are described by the estimate: the answer shall take less than a second.
 constexpr int kMostExact = 200;
 constexpr double kMillis = 1e3;
-constexpr double kP95 = 0.95;
-constexpr double kP99 = 0.99;
-
-// Of all that runs on a device, for each application on it.
-class Responses {
- public:
-  Responses(const Placement& placement, bool is_exact)
-      : placement_(placement), is_exact_(is_exact), estimate_(queueing::Estimate::Form::kOwn) {}
-
-  // False: the device is overloaded, and nothing more may be asked of it.
-  bool Enter(int device) {
-    const auto type = static_cast<std::size_t>(placement_.site(device).type);
-    const auto node = static_cast<std::size_t>(placement_.site(device).node);
-    device_ = &placement_.cluster().types[type].device;
-    overhead_s_ = placement_.cluster().nodes[node].overhead_s;
-    served_ = placement_.Served(device);
-    estimate_.Update(*device_, served_);
-    exact_.reset();
-    quantiles_ = {kP95, kP99};
-    for (const int a : placement_.on(device)) quantiles_.push_back(SloOf(a).quantile);
-    std::erase(quantiles_, 0);
-    if (estimate_.stable() && is_exact_ && !served_.empty()) {
-      Result<queueing::Prediction> exact = queueing::Predict(*device_, served_, quantiles_);
-      if (exact && exact->stable) exact_ = *std::move(exact);
-    }
-    return estimate_.stable();
-  }
-  double utilization() const { return estimate_.utilization(); }
-
-  PlanReport::Response Of(int application) const {
-    const std::size_t kind = placement_.ServedIndex(application);
-    return {Mean(kind), Quantile(kind, kP95), Quantile(kind, kP99),
-            Quantile(kind, SloOf(application).quantile)};
-  }
-
- private:
-  const placement::Promise& SloOf(int application) const {
-    return placement_.applications()[static_cast<std::size_t>(application)].slo;
-  }
-  double Mean(std::size_t kind) const {
-    return overhead_s_ + (exact_ ? exact_->classes[kind].mean_s : estimate_.Mean(kind));
-  }
-  double Quantile(std::size_t kind, double quantile) const {
-    if (quantile == 0) return Mean(kind);
-    if (!exact_) return overhead_s_ + estimate_.Quantile(kind, quantile);
-    std::size_t q = 0;
-    while (quantiles_[q] != quantile) ++q;
-    return overhead_s_ + exact_->classes[kind].quantiles_s[q];
-  }
-
-  const Placement& placement_;
-  const bool is_exact_;
-  const queueing::Device* device_ = nullptr;
-  double overhead_s_ = 0;
-  std::vector<queueing::ServedClass> served_;
-  std::vector<double> quantiles_;
-  queueing::Estimate estimate_;
-  std::optional<queueing::Prediction> exact_;
-};
 
 std::string Millis(double seconds) { return fmt::format("{:.1f}", seconds * kMillis); }
 
@@ -98,7 +39,9 @@ PlanReport MakePlanReport(Placement& placement, const placement::Algorithm& algo
          .rate_per_s = application.rate_per_s,
          .slo = application.slo});
   }
-  Responses responses(placement, report.is_exact);
+  using placement::Responses;
+  Responses responses(placement,
+                      report.is_exact ? Responses::By::kPrediction : Responses::By::kEstimate);
   for (int d = 0; d < placement.devices(); ++d) {
     const Placement::Site& site = placement.site(d);
     const placement::Node& node = cluster.nodes[static_cast<std::size_t>(site.node)];

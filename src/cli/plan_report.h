@@ -8,18 +8,14 @@
 #include <vector>
 
 #include "placement/algorithms.h"
+#include "placement/responses.h"
 
 namespace duly {
 
 // Where an algorithm put what, with the figures to judge it by: at the declared rates, responses
 // with the node's overhead.
 struct PlanReport {
-  struct Response {
-    double mean_s = 0;
-    double p95_s = 0;
-    double p99_s = 0;
-    double promised_s = 0;  // of the kind that the SLO bounds
-  };
+  using Response = placement::Response;
   struct Application {
     std::string name;
     std::string model;

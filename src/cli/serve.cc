@@ -35,6 +35,7 @@
 #include "runtime/node.h"
 #include "runtime/steady_clock.h"
 #include "server/access.h"
+#include "server/application_service.h"
 #include "server/grpc_server.h"
 #include "server/http_server.h"
 #include "server/model_control.h"
@@ -290,6 +291,7 @@ int Serve(ServeFlags flags) {
                                                   Faults& wrong) {
     CheckFloors(config, models, wrong);
   };
+  const std::vector<ApplicationSpec> declared = setup.config.applications;
   Result<NodeOptions> options = ToNodeOptions(std::move(setup));
   if (!options) return Fail(options.error(), kExitUsage);
   options->inline_below = flags.inline_below.value_or(std::chrono::microseconds(50));
@@ -333,7 +335,10 @@ int Serve(ServeFlags flags) {
   if (flags.allow_client_shm) {
     shared_memory = std::make_unique<SharedMemoryRegistry>(http.limits.bodies_bytes);
   }
-  ModelService service(**node, shared_memory.get(), &*control, tracer->get());
+  std::optional<ApplicationService> applications(
+      std::in_place, **node,
+      ApplicationServiceOptions{.declared = declared, .memory_bytes = ReadMemoryLimit()});
+  ModelService service(**node, shared_memory.get(), &*control, tracer->get(), &*applications);
   Result<std::unique_ptr<HttpServer>> http_server = HttpServer::Start(http, service);
   if (!http_server) return Fail(http_server.error(), kExitFailed);
   Result<std::unique_ptr<GrpcServer>> grpc_server = GrpcServer::Start(grpc, service);
@@ -360,6 +365,7 @@ int Serve(ServeFlags flags) {
   const int code = ShutDown(flags, signals, service, **http_server, **grpc_server);
   grpc_server->reset();
   http_server->reset();
+  applications.reset();
   control.reset();
   node->reset();
   if (recorder != nullptr) {

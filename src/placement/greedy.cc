@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "placement/searches.h"
@@ -45,15 +46,12 @@ Optimality PlaceAsIbis(Placement& placement, const Rank& rank) {
     for (auto& of_type : order) {
       std::sort(of_type.begin(), of_type.end());
       for (const auto& [ranked, d] : of_type) {
-        const double before = placement.utilization(d);
-        const Verdict verdict = placement.TryAdd(a, d);
-        if (verdict.constraint == Constraint::kUnsupported) break;
-        if (!verdict.ok()) continue;
-        const double rise = placement.utilization(d) - before;
-        placement.Remove(a);
-        if (best == kNowhere || rise < least) {
+        if (placement.Needs(a, d) == nullptr) break;
+        const std::optional<double> rise = placement.Rise(a, d);
+        if (!rise) continue;
+        if (best == kNowhere || *rise < least) {
           best = d;
-          least = rise;
+          least = *rise;
         }
         break;
       }

@@ -13,7 +13,7 @@ namespace duly::placement {
 // Finds applications whose measured latency has left their SLO, from the answers as they come.
 //
 // An SLO at quantile q is kept when at most a share 1 - q of the answers is late. Answers are
-// counted over windows; a window with n answers says
+// counted over windows; a window with n answers (and requests without) says
 //   broken  when its late ones are more than n (1 - q) + kSure sqrt(n q (1 - q))
 //   kept    when they are at most n (1 - q)
 // and else nothing: kSure standard deviations are more than chance does. A mean is judged in the
@@ -35,8 +35,18 @@ class HotSpots {
 
   HotSpots(std::vector<Promise> slos, const Options& options);
 
-  // An answer of the application, or a request that got none (nothing: late beyond any bound, of
-  // which a mean takes no notice). True where the application has become hot with this.
+  // Answers of some time, and requests that got none: late beyond any bound, of which a mean takes
+  // no notice.
+  struct Answers {
+    std::uint64_t answered = 0;
+    std::uint64_t late = 0;  // of them
+    std::uint64_t unanswered = 0;
+    double sum_s = 0;  // of responses
+    double squares_s2 = 0;
+  };
+  // True where the application has become hot with these.
+  bool Add(int application, TimePoint now, const Answers& answers);
+  // The same for one request; nothing: it got no answer.
   bool Add(int application, TimePoint now, std::optional<double> response_s);
   bool is_hot(int application) const { return At(application).hot; }
   // It was moved: its windows start anew.
@@ -46,10 +56,7 @@ class HotSpots {
   struct Watched {
     Promise slo;
     std::optional<TimePoint> begin;
-    std::uint64_t answers = 0;
-    std::uint64_t late = 0;
-    double sum_s = 0;
-    double squares_s2 = 0;
+    Answers window;
     int broken = 0;  // windows in a row
     int kept = 0;
     bool hot = false;

@@ -1,26 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "placement/incremental.h"
 
+#include <optional>
 #include <utility>
 
 namespace duly::placement {
-namespace {
 
-// The device, but `avoid`, that an application raises least, by its utilization.
 int Gentlest(Placement& placement, int application, int avoid) {
   int best = kNowhere;
   double least = 0;
   for (int d = 0; d < placement.devices(); ++d) {
-    const double before = placement.utilization(d);
-    if (d == avoid || !placement.TryAdd(application, d).ok()) continue;
-    const double rise = placement.utilization(d) - before;
-    placement.Remove(application);
-    if (best != kNowhere && rise >= least) continue;
+    if (d == avoid) continue;
+    const std::optional<double> rise = placement.Rise(application, d);
+    if (!rise || (best != kNowhere && *rise >= least)) continue;
     best = d;
-    least = rise;
+    least = *rise;
   }
   return best;
 }
+
+namespace {
 
 // Moves others off the device until the application fits, the fewest first; adds it and the moves,
 // or changes nothing.

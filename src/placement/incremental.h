@@ -26,6 +26,10 @@ struct Change {
   Refusal refusal;          // not done: what binds, where it came furthest
 };
 
+// The device, but `avoid`, where an application that is nowhere fits and raises the utilization
+// least; kNowhere: it fits nowhere.
+int Gentlest(Placement& placement, int application, int avoid = kNowhere);
+
 // Places an application that is nowhere, on the device whose utilization rises least. Where none
 // has room, moves up to max_others others out of the way, each to a device where it fits.
 Change Admit(Placement& placement, int application, int max_others);

@@ -68,6 +68,12 @@ Placement::Placement(const Cluster& cluster, std::span<const Application> applic
   }
 }
 
+void Placement::SetApplications(std::span<const Application> applications) {
+  applications_ = applications;
+  device_of_.resize(applications.size(), kNowhere);
+  known_.clear();  // lives as long as the cluster runs, and mixes do not come again
+}
+
 const queueing::Device& Placement::Mechanism(const Device& device) const {
   return cluster_->types[static_cast<std::size_t>(device.site.type)].device;
 }
@@ -293,6 +299,14 @@ Verdict Placement::Check(int application, int device) {
   const Verdict verdict = TryAdd(application, device);
   if (verdict.ok()) Remove(application);
   return verdict;
+}
+
+std::optional<double> Placement::Rise(int application, int device) {
+  const double before = utilization(device);
+  if (!TryAdd(application, device).ok()) return std::nullopt;
+  const double rise = utilization(device) - before;
+  Remove(application);
+  return rise;
 }
 
 void Placement::Add(int application, int device) {

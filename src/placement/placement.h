@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -74,6 +75,9 @@ class Placement {
 
   // Borrows both. Indices in them are valid, rates and services above 0. Nothing is placed.
   Placement(const Cluster& cluster, std::span<const Application> applications, const Rules& rules);
+  // Applications come and go: borrows another list, as long as the old one at least. Those that are
+  // somewhere are in it as they were, at their index.
+  void SetApplications(std::span<const Application> applications);
 
   const Cluster& cluster() const { return *cluster_; }
   std::span<const Application> applications() const { return applications_; }
@@ -106,6 +110,8 @@ class Placement {
   // What binds on a device as it is, and what would with one application more.
   Verdict Standing(int device);
   Verdict Check(int application, int device);
+  // What an application that fits would add to the device's utilization; nothing: it does not fit.
+  std::optional<double> Rise(int application, int device);
 
   // Adds it if it fits. It is nowhere yet.
   Verdict TryAdd(int application, int device);

@@ -21,11 +21,13 @@
 
 namespace duly {
 
-// One loaded version of a model as clients see it. Immutable, shared by all requests of the
-// generation: it is freed once it is out of service and nobody refers to it.
+// One loaded version of a model as clients see it. Immutable, shared by its requests; applications
+// that come or go make another one of the same generation.
 struct ServedModel {
   ModelSpec spec;
   GenerationIndex generation = 0;
+  // The generation is freed once it is out of service and nobody refers to this.
+  std::shared_ptr<const void> use;
   // Who may send to it: the default application, and those declared for it.
   std::vector<std::pair<std::string, ApplicationIndex>> applications;
 

@@ -110,6 +110,9 @@ class LiveNode final : public Node {
   Status Load(std::vector<ModelSpec> versions, LoadOrder order) override;
   bool Unload(std::string_view name) override;
   std::vector<ModelVersion> Leaving() const override;
+  std::vector<NodeService> Services() const override;
+  Result<ApplicationIndex> AddApplication(const ApplicationSpec& spec) override;
+  bool RemoveApplication(const std::string& name, const std::string& model) override;
   RequestId Submit(InferRequest request, ResponseHandle response) override;
   void Cancel(RequestId id) override;
   void Drain() override;
@@ -129,6 +132,13 @@ class LiveNode final : public Node {
       DULY_REQUIRES(control_);
   // Tells the engine of it; it takes requests from then on.
   std::shared_ptr<const ServedModel> Install(LoadedModel loaded) DULY_REQUIRES(control_);
+  GenerationIndex TakeGenerationIndex() DULY_REQUIRES(control_);
+  // Tells the engine of one more; its index.
+  ApplicationIndex TellApplication(const ApplicationSpec& spec) DULY_REQUIRES(control_);
+  // The versions of the model that are served, with the applications that it has now.
+  void RefreshApplications(const std::string& model) DULY_REQUIRES(control_);
+  // An event that is neither of a request nor of a batch.
+  void Tell(const Event& event);
   // Puts `now` in the place of all versions of that name; gives those that were there.
   ModelList Replace(std::string_view name, ModelList now);
   void FreeUnused(const std::stop_token& stop);
@@ -166,6 +176,8 @@ class LiveNode final : public Node {
   Mutex control_;  // loads and unloads, one at a time
   std::map<std::pair<std::string, std::string>, ApplicationIndex> applications_
       DULY_GUARDED_BY(control_);  // by name and model
+  ApplicationIndex application_count_ DULY_GUARDED_BY(control_) = 0;
+  std::vector<std::pair<ApplicationSpec, ApplicationIndex>> added_ DULY_GUARDED_BY(control_);
   GenerationIndex generations_ DULY_GUARDED_BY(control_) = 0;
 
   mutable Mutex models_mutex_;
@@ -178,6 +190,15 @@ class LiveNode final : public Node {
   std::unique_ptr<TimerThread> timer_;
   std::jthread unloader_;
 };
+
+// Whether the engine could not tell them apart.
+bool HaveSameTerms(const ApplicationSpec& a, const ApplicationSpec& b) {
+  const auto terms = [](const ApplicationSpec& spec) {
+    return std::tie(spec.name, spec.model, spec.weight, spec.slo, spec.timeout, spec.on_miss,
+                    spec.min_accuracy_pct);
+  };
+  return terms(a) == terms(b);
+}
 
 Turn& ThreadTurn() {
   thread_local Turn turn;
@@ -198,8 +219,7 @@ Status LiveNode::LoadAll() {
 
   const MutexLock control(control_);
   for (const ApplicationSpec& spec : options_.applications) {
-    applications_.emplace(std::pair(spec.name, spec.model),
-                          static_cast<ApplicationIndex>(applications_.size()));
+    applications_.emplace(std::pair(spec.name, spec.model), application_count_++);
     config.applications.push_back(MakeApplication(spec));
   }
   Faults faults;
@@ -230,8 +250,8 @@ Status LiveNode::LoadAll() {
 std::vector<std::pair<std::string, ApplicationIndex>> LiveNode::ApplicationsOf(
     const std::string& model, std::vector<Application>& added) {
   // The default application carries the model's name, whatever its version.
-  const auto next = static_cast<ApplicationIndex>(applications_.size());
-  if (applications_.emplace(std::pair(model, model), next).second) {
+  if (applications_.emplace(std::pair(model, model), application_count_).second) {
+    ++application_count_;
     added.emplace_back().name = model;
   }
   std::vector<std::pair<std::string, ApplicationIndex>> found;
@@ -243,28 +263,133 @@ std::vector<std::pair<std::string, ApplicationIndex>> LiveNode::ApplicationsOf(
 
 std::shared_ptr<const ServedModel> LiveNode::MakeServed(LoadedModel& loaded, GenerationIndex index,
                                                         std::vector<Application>& added) {
-  auto model = std::make_unique<ServedModel>();
+  auto model = std::make_shared<ServedModel>();
   model->spec = std::move(loaded.spec);
   model->generation = index;
+  model->use = std::shared_ptr<const void>(
+      nullptr, [unused = unused_, index](const void*) { unused->Add(index); });
   model->applications = ApplicationsOf(model->spec.name, added);
   loaded.generation.default_application = model->FindApplication(model->spec.name);
-  return {model.release(), [unused = unused_](const ServedModel* last) {
-            unused->Add(last->generation);
-            delete last;
-          }};
+  return model;
+}
+
+GenerationIndex LiveNode::TakeGenerationIndex() {
+  const MutexLock lock(models_mutex_);
+  if (free_generations_.empty()) return generations_++;
+  const GenerationIndex index = free_generations_.back();
+  free_generations_.pop_back();
+  return index;
+}
+
+void LiveNode::Tell(const Event& event) {
+  Turn& turn = ThreadTurn();
+  {
+    const MutexLock lock(mutex_);
+    const TimePoint now = clock_.Now();
+    engine_->Handle(now, event, turn.effects);
+    Collect(now, event, nullptr, turn);
+  }
+  FollowUp(turn);
+}
+
+// The engine learns of applications with the generations that they send to. One that comes later
+// is brought by a generation that runs nowhere and leaves at once: the event log needs no other
+// kind of event, and replays it.
+ApplicationIndex LiveNode::TellApplication(const ApplicationSpec& spec) {
+  GenerationLoad load;
+  load.index = TakeGenerationIndex();
+  load.generation.model = spec.model;
+  load.generation.variants.emplace_back().name = spec.name;
+  load.generation.default_application = application_count_;
+  load.applications.push_back(MakeApplication(spec));
+  Event event;
+  event.kind = Event::Kind::kLoad;
+  event.load = &load;
+  Tell(event);
+  event.kind = Event::Kind::kUnload;
+  event.load = nullptr;
+  event.generation = load.index;
+  Tell(event);
+  const MutexLock lock(models_mutex_);
+  free_generations_.push_back(load.index);
+  return application_count_++;
+}
+
+void LiveNode::RefreshApplications(const std::string& name) {
+  std::vector<Application> none;
+  const auto applications = ApplicationsOf(name, none);
+  const MutexLock lock(models_mutex_);
+  for (auto& model : models_) {
+    if (model->spec.name != name) continue;
+    auto changed = std::make_shared<ServedModel>(*model);
+    changed->applications = applications;
+    model = std::move(changed);
+  }
+}
+
+Result<ApplicationIndex> LiveNode::AddApplication(const ApplicationSpec& spec) {
+  const MutexLock control(control_);
+  if (FindModel(spec.model, -1) == nullptr) {
+    return Error(StatusCode::kNotFound, "no model named '{}' is served", spec.model);
+  }
+  const std::pair key(spec.name, spec.model);
+  if (applications_.contains(key)) {
+    return Error(StatusCode::kAlreadyExists, "model '{}' has an application '{}'", spec.model,
+                 spec.name);
+  }
+  const auto before = std::ranges::find_if(
+      added_, [&](const auto& entry) { return HaveSameTerms(entry.first, spec); });
+  if (before == added_.end() && application_count_ >= kMaxApplications) {
+    return Error(StatusCode::kResourceExhausted,
+                 "the node has had {} applications: expected no more until it is started again",
+                 application_count_);
+  }
+  const ApplicationIndex index = before == added_.end() ? TellApplication(spec) : before->second;
+  if (before == added_.end()) added_.emplace_back(spec, index);
+  applications_.emplace(key, index);
+  RefreshApplications(spec.model);
+  return index;
+}
+
+bool LiveNode::RemoveApplication(const std::string& name, const std::string& model) {
+  const MutexLock control(control_);
+  if (applications_.erase(std::pair(name, model)) == 0) return false;
+  RefreshApplications(model);
+  return true;
+}
+
+std::vector<NodeService> LiveNode::Services() const {
+  std::vector<std::shared_ptr<const ServedModel>> newest;
+  for (auto& model : Models()) {
+    if (!newest.empty() && newest.back()->spec.name == model->spec.name) newest.pop_back();
+    newest.push_back(std::move(model));
+  }
+  std::vector<NodeService> services;
+  const MutexLock lock(mutex_);
+  for (DeviceIndex d = 0; d < options_.devices.size(); ++d) {
+    for (const auto& model : newest) {
+      const Generation& generation = engine_->generations()[model->generation];
+      const Variant& variant = generation.variants[generation.default_variant];
+      const Placement* const placement = variant.On(d);
+      if (placement == nullptr) continue;
+      // Of a normal distribution, the standard deviation for a mean absolute deviation of 1.
+      constexpr double kDeviation = 1.2533;
+      const double cv = kDeviation * placement->service.deviation() / placement->service.factor();
+      services.push_back(
+          {.model = model->spec.name,
+           .device = options_.devices[d].spec.name,
+           .mean = placement->service.Mean(1),
+           .cv2 = cv * cv,
+           .instances = placement->instances,
+           .memory_bytes = model->spec.variants[generation.default_variant].memory_bytes});
+    }
+  }
+  return services;
 }
 
 std::shared_ptr<const ServedModel> LiveNode::Install(LoadedModel loaded) {
   GenerationLoad load;
-  {
-    const MutexLock lock(models_mutex_);
-    if (free_generations_.empty()) {
-      load.index = generations_++;
-    } else {
-      load.index = free_generations_.back();
-      free_generations_.pop_back();
-    }
-  }
+  load.index = TakeGenerationIndex();
   auto served = MakeServed(loaded, load.index, load.applications);
   load.generation = std::move(loaded.generation);
   Event event;

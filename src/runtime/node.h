@@ -52,6 +52,19 @@ enum class LoadOrder : std::uint8_t {
   kUnloadFirst,  // the old one, for small memories: there is none meanwhile
 };
 
+// How long the default variant of a model's newest version takes on a device, as predicted now.
+struct NodeService {
+  std::string model;
+  std::string device;
+  Duration mean{0};                // of one row
+  double cv2 = 0;                  // squared coefficient of variation
+  std::uint32_t instances = 1;     // runs at once
+  std::uint64_t memory_bytes = 0;  // as stated; 0 when unknown
+};
+
+// Those that left count, too: what is counted of them stays.
+inline constexpr std::size_t kMaxApplications = 10'000;
+
 // One node in real time: the monitor around the engine, with executors, timer and payloads.
 // Threading: all methods from any thread.
 class Node {
@@ -79,6 +92,17 @@ class Node {
   virtual bool Unload(std::string_view name) = 0;
   // What is out of service and not freed yet.
   virtual std::vector<ModelVersion> Leaving() const = 0;
+
+  // By device, then model.
+  virtual std::vector<NodeService> Services() const = 0;
+  // Declares an application of a model that is served, as if it had been in the options; requests
+  // may name it at once, and models that are loaded later know it. Its index in Stats().
+  // kNotFound: no such model; kAlreadyExists: the model has one of this name; kResourceExhausted:
+  // there were kMaxApplications in the node's life.
+  virtual Result<ApplicationIndex> AddApplication(const ApplicationSpec& spec) = 0;
+  // Requests cannot name it any more. Its statistics stay, and go on when it comes back with the
+  // same terms. False: there is none.
+  virtual bool RemoveApplication(const std::string& name, const std::string& model) = 0;
 
   // Takes the request's arrival time now. The handle is answered exactly once, maybe before Submit
   // returns. The id is for Cancel.

@@ -443,6 +443,70 @@ TEST_F(NodeTest, NothingGrowsWithLoadsAndUnloads) {
   EXPECT_EQ(node_->Stats().applications.size(), 1U);
 }
 
+ApplicationSpec Camera(Duration slo) {
+  ApplicationSpec spec;
+  spec.name = "camera";
+  spec.model = "plus";
+  spec.slo = slo;
+  return spec;
+}
+
+TEST_F(NodeTest, AnApplicationThatComesLaterIsServedUnderItsTerms) {
+  StartNode(Options(1));
+  const auto index = node_->AddApplication(Camera(microseconds(1)));
+  ASSERT_TRUE(index);
+  EXPECT_EQ(node_->AddApplication(Camera(seconds(1))).error().code(), StatusCode::kAlreadyExists);
+  InferRequest request = Request(1);
+  request.application = request.model->FindApplication("camera");
+  EXPECT_EQ(request.application, *index);
+  // It takes 1 ms and has 1 us.
+  EXPECT_EQ(Submit(std::move(request)).second->Get().outcome, Outcome::kRejected);
+  EXPECT_EQ(Submit(Request(1)).second->Get().outcome, Outcome::kOnTime);
+  const EngineStats stats = node_->Stats();
+  ASSERT_EQ(stats.applications.size(), 2U);
+  EXPECT_EQ(stats.applications[*index].name, "camera");
+  EXPECT_EQ(stats.applications[*index].outcomes.at(static_cast<std::size_t>(Outcome::kRejected)),
+            1U);
+  ApplicationSpec other = Camera(seconds(1));
+  other.model = "minus";
+  EXPECT_EQ(node_->AddApplication(other).error().code(), StatusCode::kNotFound);
+}
+
+TEST_F(NodeTest, ApplicationsComeAndGoWhileModelsDo) {
+  StartNode(Options(1));
+  ASSERT_TRUE(node_->AddApplication(Camera(seconds(1))));
+  const std::shared_ptr<const ServedModel> held = node_->FindModel("plus", -1);
+  EXPECT_TRUE(node_->RemoveApplication("camera", "plus"));
+  EXPECT_FALSE(node_->RemoveApplication("camera", "plus"));
+  EXPECT_EQ(node_->FindModel("plus", -1)->FindApplication("camera"), kNoIndex);
+  EXPECT_NE(held->FindApplication("camera"), kNoIndex);
+  // The same terms again: the same statistics.
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(node_->AddApplication(Camera(seconds(1))).value(), 1U);
+    EXPECT_TRUE(node_->RemoveApplication("camera", "plus"));
+  }
+  EXPECT_EQ(node_->Stats().applications.size(), 2U);
+  EXPECT_EQ(node_->AddApplication(Camera(seconds(2))).value(), 2U);
+
+  ASSERT_TRUE(node_->Load({PlusOneVersion(2)}, LoadOrder::kLoadFirst).ok());
+  EXPECT_EQ(node_->FindModel("plus", -1)->FindApplication("camera"), 2U);
+  // What was held before it left keeps the generation loaded.
+  EXPECT_EQ(node_->Leaving().size(), 1U);
+  InferRequest late = Request(1);
+  late.model = held;
+  EXPECT_EQ(ValueOf(Submit(std::move(late)).second->Get()), 2);
+}
+
+TEST_F(NodeTest, SaysHowLongItsModelsTake) {
+  StartNode(Options(2));
+  const std::vector<NodeService> services = node_->Services();
+  ASSERT_EQ(services.size(), 1U);
+  EXPECT_EQ(services[0].model, "plus");
+  EXPECT_EQ(services[0].instances, 2U);
+  EXPECT_EQ(services[0].mean, milliseconds(1));
+  EXPECT_EQ(services[0].cv2, 0);
+}
+
 TEST_F(NodeTest, ReloadsUnderLoadLoseNothing) {
   StartNode(Options(2));
   std::atomic<bool> stop = false;

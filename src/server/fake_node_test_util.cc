@@ -20,6 +20,30 @@ FakeNode::FakeNode(std::vector<ModelSpec> models) {
   stats.devices.emplace_back().name = "cpu";
 }
 
+Result<ApplicationIndex> FakeNode::AddApplication(const ApplicationSpec& spec) {
+  const auto index = static_cast<ApplicationIndex>(stats.applications.size());
+  stats.applications.emplace_back().name = spec.name;
+  for (auto& model : models_) {
+    if (model->spec.name != spec.model) continue;
+    auto changed = std::make_shared<ServedModel>(*model);
+    changed->applications.emplace_back(spec.name, index);
+    model = std::move(changed);
+  }
+  return index;
+}
+
+bool FakeNode::RemoveApplication(const std::string& name, const std::string& model_name) {
+  bool found = false;
+  for (auto& model : models_) {
+    if (model->spec.name != model_name) continue;
+    auto changed = std::make_shared<ServedModel>(*model);
+    found = std::erase_if(changed->applications,
+                          [&](const auto& entry) { return entry.first == name; }) > 0;
+    model = std::move(changed);
+  }
+  return found;
+}
+
 FakeNode::~FakeNode() {
   while (ReleaseOne()) {
   }

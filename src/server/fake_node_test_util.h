@@ -43,14 +43,19 @@ class FakeNode : public Node {
   }
   bool Unload(std::string_view /*name*/) override { return false; }
   std::vector<ModelVersion> Leaving() const override { return {}; }
+  std::vector<NodeService> Services() const override { return services; }
+  Result<ApplicationIndex> AddApplication(const ApplicationSpec& spec) override;
+  bool RemoveApplication(const std::string& name, const std::string& model) override;
   RequestId Submit(InferRequest request, ResponseHandle response) override;
   void Cancel(RequestId id) override;
   void Drain() override;
   std::size_t LiveRequests() const override;
   EngineStats Stats() const override { return stats; }
-  TimePoint Now() const override { return TimePoint(std::chrono::seconds(100)); }
+  TimePoint Now() const override { return now; }
 
-  EngineStats stats;  // what Stats() gives
+  EngineStats stats;                  // what Stats() gives
+  std::vector<NodeService> services;  // what Services() gives
+  TimePoint now{std::chrono::seconds(100)};
 
  private:
   struct Held {

@@ -78,6 +78,9 @@ class HeadParser final : public RequestParser {
       case http::verb::post:
         head_.method = HttpMethod::kPost;
         break;
+      case http::verb::delete_:
+        head_.method = HttpMethod::kDelete;
+        break;
       default:
         head_.method = HttpMethod::kOther;
     }

@@ -31,7 +31,7 @@ struct HttpFault {
   std::int64_t retry_after_s = 1;  // 429 and 503
 };
 
-enum class HttpMethod : std::uint8_t { kGet, kHead, kPost, kOther };
+enum class HttpMethod : std::uint8_t { kGet, kHead, kPost, kDelete, kOther };
 
 struct HttpHead {
   HttpMethod method = HttpMethod::kOther;

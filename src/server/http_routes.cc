@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "server/application_service.h"
 #include "server/generate_json.h"
 #include "server/json_text.h"
 #include "server/log_service.h"
@@ -24,20 +25,22 @@ namespace {
 
 using Kind = HttpRoute::Kind;
 
-enum class Methods : std::uint8_t { kGet, kPost, kBoth };
+enum class Methods : std::uint8_t { kGet, kPost, kBoth, kDelete };
 
 struct Pattern {
   std::string_view path;  // {} stands for one segment
   Kind kind;
   Methods methods;
 };
-constexpr std::array<Pattern, 22> kServerRoutes{
+constexpr std::array<Pattern, 24> kServerRoutes{
     {{"/v2/health/live", Kind::kLive, Methods::kGet},
      {"/v2/health/ready", Kind::kReady, Methods::kGet},
      {"/v2", Kind::kServer, Methods::kGet},
      {"/v2/models", Kind::kModels, Methods::kGet},
      {"/v2/models/stats", Kind::kAllStats, Methods::kGet},
      {"/v2/repository/index", Kind::kIndex, Methods::kPost},
+     {"/v2/duly/applications", Kind::kApplications, Methods::kBoth},
+     {"/v2/duly/applications/{}", Kind::kApplication, Methods::kDelete},
      {"/metrics", Kind::kMetrics, Methods::kGet},
      {"/v2/logging", Kind::kLogging, Methods::kBoth},
      {"/v2/trace/setting", Kind::kTracing, Methods::kBoth},
@@ -81,7 +84,11 @@ bool Matches(std::string_view pattern, std::string_view path, std::string_view& 
 void Choose(const Pattern& pattern, HttpMethod method, HttpRoute& route) {
   const bool get = method == HttpMethod::kGet || method == HttpMethod::kHead;
   const bool post = method == HttpMethod::kPost;
-  if ((pattern.methods != Methods::kPost && get) || (pattern.methods != Methods::kGet && post)) {
+  const bool fits = pattern.methods == Methods::kGet    ? get
+                    : pattern.methods == Methods::kPost ? post
+                    : pattern.methods == Methods::kBoth ? get || post
+                                                        : method == HttpMethod::kDelete;
+  if (fits) {
     route.kind = pattern.kind;
     route.method = method;
     return;
@@ -89,7 +96,8 @@ void Choose(const Pattern& pattern, HttpMethod method, HttpRoute& route) {
   route.kind = Kind::kMethod;
   route.allow = pattern.methods == Methods::kGet    ? "GET, HEAD"
                 : pattern.methods == Methods::kPost ? "POST"
-                                                    : "GET, HEAD, POST";
+                : pattern.methods == Methods::kBoth ? "GET, HEAD, POST"
+                                                    : "DELETE";
 }
 
 // The path of a target in origin or absolute form.
@@ -212,6 +220,8 @@ Scope ScopeOf(const HttpRoute& route) {
     case Kind::kIndex:
     case Kind::kMetrics:
       return Scope::kRead;
+    case Kind::kApplications:
+      return route.method == HttpMethod::kPost ? Scope::kControl : Scope::kRead;
     case Kind::kInfer:
     case Kind::kGenerate:
     case Kind::kGenerateStream:
@@ -226,6 +236,7 @@ Scope ScopeOf(const HttpRoute& route) {
     case Kind::kUnload:
     case Kind::kLogging:
     case Kind::kTracing:
+    case Kind::kApplication:
       return Scope::kControl;
     case Kind::kUnknown:
     case Kind::kMethod:
@@ -270,9 +281,16 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
       Result<HttpReply> reply = AnswerTracing(route, body);
       return reply ? std::move(*reply) : ErrorReply(reply.error());
     }
+    case Kind::kApplications:
+    case Kind::kApplication: {
+      Result<HttpReply> reply = AnswerApplications(route, body);
+      return reply ? std::move(*reply) : ErrorReply(reply.error());
+    }
     case Kind::kMetrics: {
-      HttpReply reply =
-          Json(MetricsText(node().Models(), node().Stats(), limits_ ? limits_() : LimitCounts()));
+      const ApplicationService* const applications = service_.applications();
+      HttpReply reply = Json(MetricsText(
+          node().Models(), node().Stats(), limits_ ? limits_() : LimitCounts(),
+          applications == nullptr ? std::vector<ApplicationHeat>() : applications->Heats()));
       reply.content_type = kMetricsContentType;
       return reply;
     }
@@ -309,7 +327,8 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
 }
 
 WorkThread* HttpRoutes::ThreadOf(const HttpRoute& route) const {
-  const bool slow = route.kind == Kind::kLoad || route.kind == Kind::kUnload;
+  const bool slow = route.kind == Kind::kLoad || route.kind == Kind::kUnload ||
+                    route.kind == Kind::kApplications || route.kind == Kind::kApplication;
   return slow ? service_.control_thread() : nullptr;
 }
 
@@ -339,6 +358,24 @@ Result<HttpReply> HttpRoutes::AnswerRepository(const HttpRoute& route, const Buf
     }
   }
   return Json(models);
+}
+
+Result<HttpReply> HttpRoutes::AnswerApplications(const HttpRoute& route, const Buffer& body) const {
+  constexpr std::uint16_t kConflict = 409;
+  ApplicationService* const applications = service_.applications();
+  if (applications == nullptr) {
+    return Error(StatusCode::kUnimplemented, "this server accepts no applications");
+  }
+  if (route.kind == Kind::kApplication) {
+    DULY_RETURN_IF_ERROR(applications->Remove(route.segment));
+    return HttpReply();
+  }
+  if (route.method != HttpMethod::kPost) return Json(applications->List());
+  const std::string_view text(reinterpret_cast<const char*>(body.data().data()), body.size());
+  DULY_ASSIGN_OR_RETURN(const ApplicationService::Answer answer, applications->Admit(text));
+  HttpReply reply = Json(answer.json);
+  if (!answer.accepted) reply.code = kConflict;
+  return reply;
 }
 
 Result<HttpReply> HttpRoutes::AnswerLogging(const HttpRoute& route, const Buffer& body) {

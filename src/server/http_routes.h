@@ -46,6 +46,8 @@ struct HttpRoute {
     kLogging,
     kTracing,
     kMetrics,
+    kApplications,
+    kApplication,
     kUnknown,  // no such route; the answer is 404
     kMethod,   // exists with other methods; the answer is 405
   };
@@ -98,6 +100,7 @@ class HttpRoutes {
   Result<HttpReply> AnswerRepository(const HttpRoute& route, const Buffer& body) const;
   static Result<HttpReply> AnswerLogging(const HttpRoute& route, const Buffer& body);
   Result<HttpReply> AnswerTracing(const HttpRoute& route, const Buffer& body) const;
+  Result<HttpReply> AnswerApplications(const HttpRoute& route, const Buffer& body) const;
   Result<HttpReply> AnswerModel(const HttpRoute& route) const;
   Result<HttpReply> AnswerMemory(const HttpRoute& route, const Buffer& body) const;
 

@@ -245,10 +245,23 @@ void AddLimits(const LimitCounts& limits, Exposition& out) {
   }
 }
 
+void AddHeats(std::span<const ApplicationHeat> heats, Exposition& out) {
+  if (heats.empty()) return;
+  MetricFamily& hot = out.Gauge("duly_hot_application", "1: the application has left its SLO");
+  MetricFamily& times =
+      out.Counter("duly_hot_spots_total", "Times that the application has left its SLO");
+  for (const ApplicationHeat& heat : heats) {
+    const Labels labels{{"application", heat.name}};
+    Add(hot, labels, heat.is_hot ? 1 : 0);
+    Add(times, labels, Count(heat.times_hot));
+  }
+}
+
 }  // namespace
 
 std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> models,
-                        const EngineStats& stats, const LimitCounts& limits) {
+                        const EngineStats& stats, const LimitCounts& limits,
+                        std::span<const ApplicationHeat> heats) {
   std::vector<ModelRow> rows;
   for (const auto& model : models) {
     if (model->generation >= stats.models.size()) continue;
@@ -267,6 +280,7 @@ std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> mode
   Add(out.Counter("duly_engine_events_total", "Events that the engine handled"), {},
       Count(stats.events));
   AddLimits(limits, out);
+  AddHeats(heats, out);
   return out.Text();
 }
 

@@ -23,9 +23,17 @@ struct LimitCounts {
   std::optional<std::uint64_t> connections;  // nothing: there is no limit
 };
 
+// An application that is watched for its SLO (server/application_service.h).
+struct ApplicationHeat {
+  std::string name;
+  bool is_hot = false;
+  std::uint64_t times_hot = 0;
+};
+
 // The Prometheus text exposition of what the engine counted: Triton's nv_* names where the meaning
 // is the same, duly_* for the rest. Made when it is asked for; requests pay nothing for it.
 std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> models,
-                        const EngineStats& stats, const LimitCounts& limits = {});
+                        const EngineStats& stats, const LimitCounts& limits = {},
+                        std::span<const ApplicationHeat> heats = {});
 
 }  // namespace duly

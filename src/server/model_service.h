@@ -20,6 +20,8 @@
 
 namespace duly {
 
+class ApplicationService;
+
 // What a node's servers say about it and its models, in the messages of the Open Inference Protocol
 // and of Triton's extensions: gRPC sends them as they are, HTTP prints them as JSON. All that is
 // asked by name or version fails with kNotFound when there is none.
@@ -27,13 +29,20 @@ namespace duly {
 class ModelService {
  public:
   // Borrows all of them. Without a registry no shared memory is allowed; without control the node's
-  // models stay as they are; without a tracer nothing is traced.
+  // models stay as they are; without a tracer nothing is traced; without applications none is
+  // accepted beside those that the node has.
   explicit ModelService(Node& node, SharedMemoryRegistry* shared_memory = nullptr,
-                        ModelControl* control = nullptr, Tracer* tracer = nullptr)
-      : node_(node), shared_memory_(shared_memory), control_(control), tracer_(tracer) {}
+                        ModelControl* control = nullptr, Tracer* tracer = nullptr,
+                        ApplicationService* applications = nullptr)
+      : node_(node),
+        shared_memory_(shared_memory),
+        control_(control),
+        tracer_(tracer),
+        applications_(applications) {}
 
   Node& node() const { return node_; }
   const SharedMemoryService& shared_memory() const { return shared_memory_; }
+  ApplicationService* applications() const { return applications_; }
 
   // Whether new requests should be sent here.
   bool ready() const { return ready_.load(std::memory_order_relaxed); }
@@ -77,6 +86,7 @@ class ModelService {
   const SharedMemoryService shared_memory_;
   ModelControl* const control_;
   Tracer* const tracer_;
+  ApplicationService* const applications_;
   std::atomic<bool> ready_{false};
 };
 

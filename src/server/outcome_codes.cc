@@ -32,13 +32,14 @@ struct ReasonRow {
   std::uint16_t http;
   std::string_view text;
 };
-constexpr std::array<ReasonRow, 21> kHttpReasons{{{200, "OK"},
+constexpr std::array<ReasonRow, 22> kHttpReasons{{{200, "OK"},
                                                   {400, "Bad Request"},
                                                   {401, "Unauthorized"},
                                                   {403, "Forbidden"},
                                                   {404, "Not Found"},
                                                   {405, "Method Not Allowed"},
                                                   {408, "Request Timeout"},
+                                                  {409, "Conflict"},
                                                   {411, "Length Required"},
                                                   {413, "Content Too Large"},
                                                   {414, "URI Too Long"},

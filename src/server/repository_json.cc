@@ -50,16 +50,6 @@ Status CheckSize(std::string_view body) {
   return Status();
 }
 
-Result<Json> ReadObject(std::string_view body) {
-  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos) return Json::object();
-  DULY_RETURN_IF_ERROR(CheckSize(body));
-  const Json json = Json::parse(body, nullptr, false);
-  if (!json.is_object()) {
-    return Error(StatusCode::kInvalidArgument, "the body is not a JSON object");
-  }
-  return json;
-}
-
 // Standard alphabet, padded. Nothing when it is not that.
 std::optional<std::string> DecodeBase64(std::string_view text) {
   static constexpr auto kValues = [] {
@@ -124,8 +114,18 @@ Status ReadParameters(const Json& json, Parameters& parameters) {
 
 }  // namespace
 
+Result<Json> ReadJsonObject(std::string_view body) {
+  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos) return Json::object();
+  DULY_RETURN_IF_ERROR(CheckSize(body));
+  const Json json = Json::parse(body, nullptr, false);
+  if (!json.is_object()) {
+    return Error(StatusCode::kInvalidArgument, "the body is not a JSON object");
+  }
+  return json;
+}
+
 Result<inference::RepositoryIndexRequest> ReadIndexRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
   inference::RepositoryIndexRequest request;
   const auto ready = json.find("ready");
   if (ready == json.end()) return request;
@@ -137,21 +137,21 @@ Result<inference::RepositoryIndexRequest> ReadIndexRequest(std::string_view body
 }
 
 Result<inference::RepositoryModelLoadRequest> ReadLoadRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
   inference::RepositoryModelLoadRequest request;
   DULY_RETURN_IF_ERROR(ReadParameters(json, *request.mutable_parameters()));
   return request;
 }
 
 Result<inference::RepositoryModelUnloadRequest> ReadUnloadRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
   inference::RepositoryModelUnloadRequest request;
   DULY_RETURN_IF_ERROR(ReadParameters(json, *request.mutable_parameters()));
   return request;
 }
 
 Result<inference::LogSettingsRequest> ReadLogSettingsRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
   inference::LogSettingsRequest request;
   for (const auto& [name, value] : json.items()) {
     auto& setting = (*request.mutable_settings())[name];
@@ -171,7 +171,7 @@ Result<inference::LogSettingsRequest> ReadLogSettingsRequest(std::string_view bo
 }
 
 Result<inference::TraceSettingRequest> ReadTraceSettingRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadObject(body));
+  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
   inference::TraceSettingRequest request;
   for (const auto& [name, value] : json.items()) {
     auto& setting = (*request.mutable_settings())[name];

@@ -6,11 +6,16 @@
 
 #include <inference.pb.h>
 
+#include <nlohmann/json_fwd.hpp>
 #include <string_view>
 
 #include "base/result.h"
 
 namespace duly {
+
+// The object that a small body is; an empty one where it is empty. Bounds depth and values before
+// it takes memory.
+Result<nlohmann::json> ReadJsonObject(std::string_view body);
 
 // {"ready": true}, or nothing.
 Result<inference::RepositoryIndexRequest> ReadIndexRequest(std::string_view body);

@@ -40,7 +40,7 @@ MAY_INCLUDE = {
     "backend/registry": "base model profile backend/interface backend/common backend/*",
     "sim": "base model profile device_model repository workload policy/interface engine telemetry",
     "runtime": "base model profile platform policy/interface engine telemetry backend/interface",
-    "server": "base model profile repository engine runtime telemetry backend/interface",
+    "server": "base model profile placement repository engine runtime telemetry backend/interface",
     "cli": "everything",
 }
 

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "placement/responses.h"
+
+#include <utility>
+
+namespace duly::placement {
+namespace {
+
+constexpr double kP95 = 0.95;
+constexpr double kP99 = 0.99;
+
+}  // namespace
+
+bool Responses::Enter(int device) {
+  const auto type = static_cast<std::size_t>(placement_.site(device).type);
+  const auto node = static_cast<std::size_t>(placement_.site(device).node);
+  const queueing::Device& mechanism = placement_.cluster().types[type].device;
+  overhead_s_ = placement_.cluster().nodes[node].overhead_s;
+  served_ = placement_.Served(device);
+  estimate_.Update(mechanism, served_);
+  exact_.reset();
+  quantiles_ = {kP95, kP99};
+  for (const int a : placement_.on(device)) quantiles_.push_back(SloOf(a).quantile);
+  std::erase(quantiles_, 0);
+  if (estimate_.stable() && by_ == By::kPrediction && !served_.empty()) {
+    Result<queueing::Prediction> exact = queueing::Predict(mechanism, served_, quantiles_);
+    if (exact && exact->stable) exact_ = *std::move(exact);
+  }
+  return estimate_.stable();
+}
+
+Response Responses::Of(int application) const {
+  const std::size_t kind = placement_.ServedIndex(application);
+  return {Mean(kind), Quantile(kind, kP95), Quantile(kind, kP99),
+          Quantile(kind, SloOf(application).quantile)};
+}
+
+double Responses::Mean(std::size_t kind) const {
+  return overhead_s_ + (exact_ ? exact_->classes[kind].mean_s : estimate_.Mean(kind));
+}
+
+double Responses::Quantile(std::size_t kind, double quantile) const {
+  if (quantile == 0) return Mean(kind);
+  if (!exact_) return overhead_s_ + estimate_.Quantile(kind, quantile);
+  std::size_t q = 0;
+  while (quantiles_[q] != quantile) ++q;
+  return overhead_s_ + exact_->classes[kind].quantiles_s[q];
+}
+
+}  // namespace duly::placement
