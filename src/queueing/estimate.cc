@@ -122,7 +122,8 @@ void Estimate::Sliced(std::span<const ServedClass> classes) {
   for (const SlicedQueue& queue : *queues) varies += queue.busy * (1 - queue.busy);
   for (std::size_t i = 0; i < classes.size(); ++i) {
     const SlicedQueue& own = (*queues)[i];
-    const double spread = (varies - own.busy * (1 - own.busy)) / (own.stretch * own.stretch);
+    const double spread =
+        (1 + utilization_) * (varies - own.busy * (1 - own.busy)) / (own.stretch * own.stretch);
     const double cv2 = classes[i].service.cv2;
     responses_[i] = {.mean_s = own.mean_s,
                      .service_s = classes[i].service.mean_s * own.stretch,

@@ -125,15 +125,31 @@ Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes
   }
   for (std::size_t i = 0; i < count; ++i) queues[i].busy = own(i) * queues[i].stretch;
 
+  // What a queue's wait is a share of, kept in its place: the second moment of its service, and
+  // what it gains while others keep its slices short.
+  const auto slows = [&](std::size_t j) {
+    const SlicedQueue& queue = queues[j];
+    const double while_s =
+        classes[j].service.mean_s * queue.stretch * (1 + classes[j].service.cv2) / 2;
+    return weight(j) * weight(j) * queue.busy * std::max(0.0, 1 - queue.busy) * while_s;
+  };
+  double all_slow = 0;
+  for (std::size_t j = 0; j < count; ++j) all_slow += slows(j);
+  for (std::size_t i = 0; i < count; ++i) {
+    const ServiceTime& service = classes[i].service;
+    const double sliced = service.mean_s * queues[i].stretch;
+    const double others = std::max(0.0, all_slow - slows(i)) / (weight(i) * weight(i));
+    queues[i].wait_s =
+        (classes[i].rate_per_s * sliced * sliced * (1 + service.cv2) + own(i) * own(i) * others) /
+        2;
+  }
+
   // Work in all queues at a given c, less what it must be: rises with c.
   double most_busy = 0;
   for (const SlicedQueue& queue : queues) most_busy = std::max(most_busy, queue.busy);
   const double must = whole.mean_s;
   const auto wait = [&](std::size_t i, double c) {
-    const ServiceTime& service = classes[i].service;
-    const double sliced = service.mean_s * queues[i].stretch;
-    return classes[i].rate_per_s * sliced * sliced * (1 + service.cv2) /
-           (2 * (1 - c * queues[i].busy));
+    return queues[i].wait_s / (1 - c * queues[i].busy);
   };
   struct Work {
     double sum = 0;
@@ -150,7 +166,7 @@ Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes
     return at;
   };
   // Newton's steps on a convex function, kept between what is too low and what is too high.
-  double low = 0;
+  double low = -1;
   double high = most_busy > 0 ? 1 / most_busy : 1;
   double c = high / 2;
   for (int i = 0; i < 50 && high - low > 1e-13; ++i) {
@@ -172,10 +188,12 @@ double SlicedQuantile(std::span<const SlicedQueue> queues, std::size_t kind,
                       const ServiceTime& service, double probability) {
   const SlicedQueue& own = queues[kind];
   double varies = 0;
+  double load = 0;
   for (std::size_t j = 0; j < queues.size(); ++j) {
+    load += queues[j].busy / queues[j].stretch;
     if (j != kind) varies += queues[j].busy * (1 - queues[j].busy);
   }
-  const double spread = varies / (own.stretch * own.stretch);
+  const double spread = (1 + load) * varies / (own.stretch * own.stretch);
   const ServiceTime sliced{service.mean_s * own.stretch,
                            service.cv2 + spread + service.cv2 * spread};
   if (own.busy <= 0) return Quantile(sliced, probability);

@@ -12,16 +12,11 @@
 #include <sstream>
 #include <string>
 
+#include "queueing/grid_test_util.h"
 #include "queueing/simulation_test_util.h"
 
 namespace duly::queueing {
 namespace {
-
-// Jetson Nano, services per second.
-constexpr double kResnet18 = 1 / 92.3;
-constexpr double kGooglenet = 1.0 / 72;
-constexpr double kResnet34 = 1 / 51.2;
-constexpr double kResnet50 = 1.0 / 34;
 
 double EqualShare(const std::vector<int>& active, int) {
   int sum = 0;
@@ -142,52 +137,28 @@ TEST(SharedQuantile, IsAsCloseAsItsHeaderSays) {
 
 using Mix = std::vector<ClassLoad>;
 
-double OneOfEachClass(const std::vector<int>& active, int) {
-  int busy = 0;
-  for (const int n : active) busy += n > 0 ? 1 : 0;
-  return 1.0 / busy;
-}
-
-class SlicedQueuesOf : public ::testing::TestWithParam<Mix> {};
-
-TEST_P(SlicedQueuesOf, MeetSimulationWithinTheirError) {
-  for (const double rho : {0.4, 0.7, 0.9}) {
-    const Mix classes = Scaled(GetParam(), rho);
-    const Result<std::vector<SlicedQueue>> queues = SlicedQueues(classes);
-    ASSERT_TRUE(queues);
-    const Responses responses =
-        SimulateSharing(classes, Order::kOneOfEachClass, 60000, 5, OneOfEachClass);
-    double work = 0;
-    for (std::size_t i = 0; i < classes.size(); ++i) {
-      const Estimate mean = MeanOf(responses[i]);
-      const SlicedQueue& queue = (*queues)[i];
-      const double service = classes[i].service.mean_s;
-      EXPECT_NEAR(queue.mean_s, mean.value,
-                  (rho <= 0.7 ? 0.05 : 0.10) * mean.value + mean.half_width)
-          << rho << " " << i;
-      if (rho <= 0.7) {
-        const Estimate p95 = QuantileOf(responses[i], 0.95);
-        EXPECT_NEAR(SlicedQuantile(*queues, i, classes[i].service, 0.95), p95.value,
-                    0.17 * p95.value)
-            << rho << " " << i;
+// Means and percentiles: grid_test.cc.
+TEST(SlicedQueues, LeaveTheWorkOfOneServer) {
+  for (const GridCase& grid_case : GridCases()) {
+    if (grid_case.device.mechanism != Mechanism::kSliced) continue;
+    for (const double load : kGridLoads) {
+      Mix classes;
+      for (const ServedClass& c : AtLoad(grid_case, load)) {
+        classes.push_back({c.rate_per_s, c.service});
       }
-      work += classes[i].rate_per_s * service * queue.wait_s +
-              queue.busy * service * (1 + classes[i].service.cv2) / 2;
+      const Result<std::vector<SlicedQueue>> queues = SlicedQueues(classes);
+      ASSERT_TRUE(queues);
+      double work = 0;
+      for (std::size_t i = 0; i < classes.size(); ++i) {
+        const ServiceTime& service = classes[i].service;
+        const SlicedQueue& queue = (*queues)[i];
+        work += classes[i].rate_per_s * service.mean_s * queue.wait_s +
+                queue.busy * service.mean_s * (1 + service.cv2) / 2;
+      }
+      EXPECT_NEAR(work / FcfsSingleServer(classes)->mean_s, 1, 1e-6) << grid_case.name << load;
     }
-    EXPECT_NEAR(work / FcfsSingleServer(classes)->mean_s, 1, 1e-6) << rho;
   }
 }
-
-INSTANTIATE_TEST_SUITE_P(
-    Mixes, SlicedQueuesOf,
-    ::testing::Values(Mix{{10, {kResnet18, 0}}, {10, {kGooglenet, 0}}, {10, {kResnet50, 0}}},
-                      Mix{{10, {kResnet18, 0}},
-                          {10, {kGooglenet, 0}},
-                          {10, {kResnet34, 0}},
-                          {10, {kResnet50, 0}}},
-                      Mix{{20, {kResnet50, 0}}, {20, {kResnet18, 0}}},
-                      Mix{{5, {kResnet50, 0}}, {40, {kResnet18, 0}}}, Mix(6, {12, {kResnet18, 0}}),
-                      Mix{{20, {kResnet50, 1}}, {20, {kResnet18, 1}}}));
 
 TEST(SlicedQueues, AreBetterThanThePublishedWait) {
   // Mixed Nano applications at 10/s each: simulated 28.1, 36.7, 54.2 and 86.9 ms.
