@@ -90,8 +90,8 @@ class LiveReplay : public testing::Test {
       device.kind = DeviceKind::kEmulated;
       device.slots = 1;
       device.profile_file = folder_->At("device.yaml");
-      device.noise_cv = 0.3;
-      device.fail_every = 200;
+      device.behaviour.noise = {NoiseSpec::Kind::kLognormal, 0.3};
+      device.behaviour.fail_every = 200;
       options.devices.push_back({device, MakeBackend(device).value()});
     }
     for (const Model& model : kModels) options.models.push_back(SpecOf(model));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 
 namespace duly {
@@ -32,6 +33,8 @@ constexpr TimePoint SaturatingAdd(TimePoint t, Duration d) {
   return FromNanos(sum);
 }
 
+// To the nearest nanosecond; seconds within what a Duration holds.
+inline Duration FromSeconds(double seconds) { return Duration(std::llround(seconds * 1e9)); }
 constexpr double ToSeconds(Duration d) { return static_cast<double>(d.count()) * 1e-9; }
 constexpr double ToMillis(Duration d) { return static_cast<double>(d.count()) * 1e-6; }
 constexpr double ToMicros(Duration d) { return static_cast<double>(d.count()) * 1e-3; }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -56,6 +57,14 @@ NodeSetup ReadNodeSetup(const NodeFlags& flags, Faults& faults) {
     for (VariantProfile& variant : own->variants) {
       variant.device = device.name;
       setup.profile.variants.push_back(std::move(variant));
+    }
+  }
+
+  std::set<std::string_view> names;
+  for (const ModelSpec& model : setup.models) names.insert(model.name);
+  for (DeviceSpec& device : setup.config.devices) {
+    if (device.slots == 0 && device.behaviour.mechanism == DeviceMechanism::kTimeslice) {
+      device.slots = static_cast<std::uint32_t>(names.size());
     }
   }
 

@@ -87,18 +87,13 @@ class SharedDevice final : public DeviceModel {
 
 class OnChipDevice final : public DeviceModel {
  public:
-  explicit OnChipDevice(SwitchingDevice device) : device_(std::move(device)) {
-    DULY_CHECK(device_.set.empty() || device_.set.size() == device_.load.size());
-  }
-
   void Start(TimePoint now, const DeviceRun& run) override {
-    DULY_CHECK(next_end_ == kNever && run.program < device_.load.size());
+    DULY_CHECK(next_end_ == kNever && run.on_chip.set != kNothing);
     Duration service = run.alone;
-    const std::uint32_t set = device_.set.empty() ? run.program : device_.set[run.program];
-    if (set != on_chip_) {
-      service += device_.load[run.program];
+    if (run.on_chip.set != on_chip_) {
+      service += run.on_chip.load;
       if (on_chip_ != kNothing) ++switches_;
-      on_chip_ = set;
+      on_chip_ = run.on_chip.set;
     }
     slot_ = run.slot;
     started_ = now;
@@ -123,7 +118,6 @@ class OnChipDevice final : public DeviceModel {
  private:
   static constexpr std::uint32_t kNothing = std::numeric_limits<std::uint32_t>::max();
 
-  const SwitchingDevice device_;
   std::uint32_t on_chip_ = kNothing;
   std::uint32_t slot_ = 0;
   TimePoint started_{};
@@ -152,8 +146,36 @@ std::vector<double> CoreSpeed(std::uint32_t cores, std::uint32_t threads, std::u
   return speed;
 }
 
-std::unique_ptr<DeviceModel> MakeSwitchingDevice(SwitchingDevice device) {
-  return std::make_unique<OnChipDevice>(std::move(device));
+std::unique_ptr<DeviceModel> MakeSwitchingDevice() { return std::make_unique<OnChipDevice>(); }
+
+std::unique_ptr<DeviceModel> MakeDeviceModel(const DeviceBehaviour& device) {
+  switch (device.mechanism) {
+    case DeviceMechanism::kSerial:
+      return MakeSharedDevice(IndependentSpeed(device.slots));
+    case DeviceMechanism::kTimeslice:
+      return MakeSharedDevice({1});
+    case DeviceMechanism::kConcurrent:
+      return MakeSharedDevice(device.speed);
+    case DeviceMechanism::kCpu:
+      return MakeSharedDevice(CoreSpeed(device.cores, device.threads, device.slots));
+    case DeviceMechanism::kEdgeTpu:
+      break;
+  }
+  return MakeSwitchingDevice();
+}
+
+OnChip OnChipSets::Of(const std::string& model, const std::string& variant) {
+  OnChip on_chip;
+  if (const auto swap = device_.swap.find(model); swap != device_.swap.end()) {
+    on_chip.load = swap->second;
+  }
+  for (std::uint32_t s = 0; s < device_.co_resident.size(); ++s) {
+    on_chip.set = s;
+    if (std::ranges::count(device_.co_resident[s], model) > 0) return on_chip;
+  }
+  const auto next = static_cast<std::uint32_t>(device_.co_resident.size() + own_.size());
+  on_chip.set = own_.try_emplace({model, variant}, next).first->second;
+  return on_chip;
 }
 
 }  // namespace duly

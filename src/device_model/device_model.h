@@ -2,18 +2,28 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
+#include "model/device_behaviour.h"
 
 namespace duly {
 
+// What must be on chip to run a variant of a model.
+struct OnChip {
+  std::uint32_t set = 0;  // those of one set are there together
+  Duration load{0};       // what bringing it there takes
+};
+
 // A batch that starts on a device.
 struct DeviceRun {
-  std::uint32_t slot = 0;     // names the run while it lasts: no two at once
-  std::uint32_t program = 0;  // what must be loaded to run it: a variant of a model
-  Duration alone{0};          // with nothing beside it and nothing to load; > 0
+  std::uint32_t slot = 0;  // names the run while it lasts: no two at once
+  Duration alone{0};       // with nothing beside it and nothing to load; > 0
+  OnChip on_chip = {};
 };
 
 // When the runs of one device end. Times do not go back.
@@ -28,7 +38,7 @@ class DeviceModel {
   // Seconds of full work until `now`: what it did, loading included, over the most that it can do
   // in a second. Its increase over a time is the device's utilisation in that time.
   virtual double FullWorkSeconds(TimePoint now) const = 0;
-  // How often a program was loaded because another one had taken its place.
+  // How often something was brought on chip because something else had taken its place.
   virtual std::uint64_t switches() const { return 0; }
 };
 
@@ -46,14 +56,23 @@ std::vector<double> CoreSpeed(std::uint32_t cores, std::uint32_t threads, std::u
 // An accelerator that keeps the weights of one program, or of one set of programs that were
 // compiled together, on chip: a run whose program is not there loads it first.
 // The first run of all loads, too. One run at a time.
-// Source: the switches that Ibis measured on the Edge TPU; the loaded program stays over idle
-// times.
-struct SwitchingDevice {
-  // By program: what loading it takes.
-  std::vector<Duration> load;
-  // By program: programs of one set are on chip together. Empty: each is a set of its own.
-  std::vector<std::uint32_t> set;
+// Source: the switches that Ibis measured on the Edge TPU; what is there stays over idle times.
+std::unique_ptr<DeviceModel> MakeSwitchingDevice();
+
+// Its slots are known.
+std::unique_ptr<DeviceModel> MakeDeviceModel(const DeviceBehaviour& device);
+
+// Which set each variant of a model belongs to on a device: that of the models that its model is
+// compiled with, or one of its own.
+class OnChipSets {
+ public:
+  explicit OnChipSets(const DeviceBehaviour& device) : device_(device) {}
+  // The same for the same names.
+  OnChip Of(const std::string& model, const std::string& variant);
+
+ private:
+  const DeviceBehaviour device_;
+  std::map<std::pair<std::string, std::string>, std::uint32_t> own_;  // by model and variant
 };
-std::unique_ptr<DeviceModel> MakeSwitchingDevice(SwitchingDevice device);
 
 }  // namespace duly

@@ -5,9 +5,11 @@
 
 namespace duly {
 
-ServiceNoise::ServiceNoise(const NoiseSpec& spec, std::uint32_t fail_every, std::uint64_t seed,
+ServiceNoise::ServiceNoise(const DeviceBehaviour& behaviour, std::uint64_t seed,
                            std::string_view device)
-    : spec_(spec), fail_every_(fail_every), stream_(seed, fmt::format("service/{}", device)) {}
+    : spec_(behaviour.noise),
+      fail_every_(behaviour.fail_every),
+      stream_(seed, fmt::format("service/{}", device)) {}
 
 ServiceNoise::Run ServiceNoise::Next() {
   Run run;

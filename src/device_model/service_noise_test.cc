@@ -13,7 +13,9 @@ constexpr NoiseSpec kTenth{NoiseSpec::Kind::kLognormal, 0.1};
 
 std::vector<double> Factors(const NoiseSpec& spec, std::uint64_t seed, std::string_view device,
                             int count) {
-  ServiceNoise noise(spec, 0, seed, device);
+  DeviceBehaviour behaviour;
+  behaviour.noise = spec;
+  ServiceNoise noise(behaviour, seed, device);
   std::vector<double> factors;
   for (int i = 0; i < count; ++i) factors.push_back(noise.Next().factor);
   return factors;
@@ -59,7 +61,9 @@ TEST(ServiceNoise, SeedAndDeviceNameMakeTheSequence) {
 }
 
 TEST(ServiceNoise, FailsTheRunsThatItIsToldTo) {
-  ServiceNoise noise({}, 3, 1, "a");
+  DeviceBehaviour behaviour;
+  behaviour.fail_every = 3;
+  ServiceNoise noise(behaviour, 1, "a");
   std::vector<std::uint64_t> failed;
   for (int i = 0; i < 7; ++i) {
     const ServiceNoise::Run run = noise.Next();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "model/device_behaviour.h"
 #include "model/outcome.h"
 #include "model/tensor.h"
 
@@ -159,10 +161,17 @@ struct DeviceSpec {
   std::vector<std::uint32_t> cores;    // empty: any
   ProviderSpec provider;               // not kEmulated
   std::string profile_file;            // kEmulated: service times
-  double noise_cv = 0;                 // kEmulated: lognormal noise of service times
+  DeviceBehaviour behaviour;           // kEmulated; with the slots above
   std::uint64_t seed = 1;              // kEmulated: of the noise
   bool compute = false;                // kEmulated: also compute true outputs with ONNX Runtime
-  std::uint32_t fail_every = 0;        // kEmulated: each run whose number it divides fails; 0: none
 };
+
+// Batches of a model at once on a device of so many slots. Where the model does not say, time
+// slices go round the models, each of which runs one batch at a time.
+inline std::uint32_t InstancesOf(const ModelSpec& model, DeviceMechanism mechanism,
+                                 std::uint32_t slots) {
+  if (model.instances != 0) return std::min(model.instances, slots);
+  return mechanism == DeviceMechanism::kTimeslice ? 1 : slots;
+}
 
 }  // namespace duly

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/units.h"
 #include "base/yaml_reader.h"
+#include "profile/device_reader.h"
 
 namespace duly {
 namespace {
@@ -25,8 +26,6 @@ constexpr double kMaxSeconds = 3600;
 
 // 0 stands for a clock that never changes: terms at 1 GHz are what they are.
 double Ghz(std::uint64_t hz) { return hz == 0 ? 1 : static_cast<double>(hz) * 1e-9; }
-
-Duration FromSeconds(double seconds) { return Duration(std::llround(seconds * 1e9)); }
 
 // The parts of a catalogue's file that say where figures come from.
 class Origins {
@@ -127,13 +126,12 @@ class BoardReader {
       name.Fail(fmt::format("name '{}' is given again", device.name), "each name once");
     }
     device.about = map["about"].AsText().value_or("");
-    device.kind = map.Required("kind")
-                      .AsChoice<BoardDeviceKind>({{"serial", BoardDeviceKind::kSerial},
-                                                  {"timeslice", BoardDeviceKind::kTimeslice},
-                                                  {"edgetpu", BoardDeviceKind::kEdgeTpu},
-                                                  {"cpu", BoardDeviceKind::kCpu}})
-                      .value_or(BoardDeviceKind::kSerial);
-    if (device.kind == BoardDeviceKind::kCpu) {
+    const YamlValue kind = map.Required("kind");
+    device.kind = ReadMechanism(kind).value_or(DeviceMechanism::kSerial);
+    if (device.kind == DeviceMechanism::kConcurrent) {
+      kind.Fail("no board's speed of overlapping batches is known", "another kind");
+    }
+    if (device.kind == DeviceMechanism::kCpu) {
       device.cores = map.Required("cores").AsCount(1, kMaxCores).value_or(1);
     }
     if (const YamlValue clock = map["clock"]; clock.present()) ReadClock(clock, device);
@@ -203,10 +201,10 @@ class BoardReader {
     BoardVariant variant;
     variant.model = map.Required("model").AsText().value_or("");
     variant.variant = map.Required("variant").AsText().value_or("");
-    if (device.kind == BoardDeviceKind::kCpu) {
+    if (device.kind == DeviceMechanism::kCpu) {
       variant.threads = map["threads"].AsCount(1, device.cores).value_or(device.cores + 1);
     }
-    if (device.kind == BoardDeviceKind::kEdgeTpu) {
+    if (device.kind == DeviceMechanism::kEdgeTpu) {
       variant.swap = map.Required("swap").AsDuration().value_or(Duration(0));
     }
     variant.memory_bytes = map["memory"].AsSize().value_or(0);
@@ -322,7 +320,7 @@ std::vector<VariantProfile> ProfileOf(const BoardDevice& device, const std::stri
                                       std::uint64_t hz, std::uint32_t threads) {
   std::vector<VariantProfile> profiles;
   for (const BoardVariant& variant : device.variants) {
-    if (device.kind == BoardDeviceKind::kCpu && variant.threads != threads) continue;
+    if (device.kind == DeviceMechanism::kCpu && variant.threads != threads) continue;
     VariantProfile& profile = profiles.emplace_back();
     profile.model = variant.model;
     profile.variant = variant.variant;

@@ -9,18 +9,11 @@
 
 #include "base/fault.h"
 #include "base/time.h"
+#include "model/device_behaviour.h"
 #include "profile/operating_fit.h"
 #include "profile/profile.h"
 
 namespace duly {
-
-enum class BoardDeviceKind : std::uint8_t {
-  kSerial,      // one batch at a time
-  kTimeslice,   // its batches share one speed (a GPU without overlap)
-  kConcurrent,  // batches overlap
-  kEdgeTpu,     // one batch at a time, and one set of models on chip
-  kCpu,         // cores; a batch takes some of them
-};
 
 // Where a figure comes from: an entry of the file's `sources`, or, of an estimate, one of its
 // `rules`.
@@ -47,7 +40,7 @@ struct BoardVariant {
 struct BoardDevice {
   std::string name;
   std::string about;
-  BoardDeviceKind kind = BoardDeviceKind::kSerial;
+  DeviceMechanism kind = DeviceMechanism::kSerial;
   std::uint32_t cores = 1;              // kCpu
   std::vector<std::uint64_t> clock_hz;  // ascending; empty: fixed, or not known
   Duration clock_change{0};             // until a new step holds

@@ -13,6 +13,7 @@
 
 #include "base/closest_name.h"
 #include "base/yaml_reader.h"
+#include "profile/device_reader.h"
 
 namespace duly {
 namespace {
@@ -21,8 +22,6 @@ constexpr std::uint32_t kMaxSlots = 1024;
 constexpr std::uint32_t kMaxThreads = 1024;
 constexpr std::uint32_t kMaxCore = 65535;
 constexpr std::uint32_t kMaxQueueRequests = 1'000'000;
-constexpr double kMaxNoise = 10;
-constexpr std::uint32_t kMaxFailEvery = 1'000'000'000;
 
 template <typename Range, typename Name>
 std::vector<std::string_view> NamesOf(const Range& range, Name name) {
@@ -79,18 +78,17 @@ void ReadProvider(const YamlValue& value, ProviderSpec& provider) {
   }
 }
 
-DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& before,
-                      CoreOwners& owners) {
+DeviceSpec ReadDevice(const YamlValue& value, NodeConfig& config, CoreOwners& owners) {
   DeviceSpec device;
   YamlMap map = value.AsMap();
-  device.name = ReadNewName(map, NamesOf(before, &DeviceSpec::name));
+  device.name = ReadNewName(map, NamesOf(config.devices, &DeviceSpec::name));
   const std::optional<DeviceKind> kind =
       map.Required("kind").AsChoice<DeviceKind>({{"cpu", DeviceKind::kCpu},
                                                  {"accelerator", DeviceKind::kAccelerator},
                                                  {"emulated", DeviceKind::kEmulated}});
   device.kind = kind.value_or(DeviceKind::kCpu);
   const YamlValue slots = map["slots"];
-  device.slots = slots.AsCount(1, kMaxSlots).value_or(0);
+  if (kind != DeviceKind::kEmulated) device.slots = slots.AsCount(1, kMaxSlots).value_or(0);
   const YamlValue threads = map["threads"];
   device.threads_per_slot = threads.AsCount(1, kMaxThreads).value_or(1);
   const YamlValue cores = map["cores"];
@@ -105,17 +103,25 @@ DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& bef
     provider.Fail("'provider' of an emulated device", "kind: cpu or accelerator, or no such key");
   }
 
-  const YamlValue noise = map["noise_cv"];
-  device.noise_cv = noise.AsNumber(0, kMaxNoise).value_or(0);
+  const YamlValue emulates = map["emulates"];
   const YamlValue seed = map["seed"];
   device.seed = static_cast<std::uint64_t>(
       seed.AsInteger(0, std::numeric_limits<std::int64_t>::max()).value_or(1));
   const YamlValue compute = map["compute"];
   device.compute = compute.AsBool().value_or(false);
-  const YamlValue fail_every = map["fail_every"];
-  device.fail_every = fail_every.AsCount(1, kMaxFailEvery).value_or(0);
   if (kind == DeviceKind::kEmulated) {
     device.profile_file = map.Required("profile").AsFile().value_or("");
+    if (slots.present()) {
+      slots.Fail("'slots' of a device of kind emulated", "slots under 'emulates'");
+    }
+    if (emulates.present()) {
+      YamlMap behaviour = emulates.AsMap();
+      device.behaviour = ReadDeviceBehaviour(
+          behaviour, std::nullopt, [&](const YamlValue& place, const std::string& model) {
+            config.emulated_models.push_back({model, place.place()});
+          });
+    }
+    device.slots = device.behaviour.slots;
     for (const YamlValue* computing : {&threads, &cores}) {
       if (!computing->present() || device.compute) continue;
       computing->Fail(
@@ -124,7 +130,7 @@ DeviceSpec ReadDevice(const YamlValue& value, const std::vector<DeviceSpec>& bef
     }
   } else {
     const YamlValue profile = map["profile"];
-    for (const YamlValue* emulated : {&profile, &noise, &seed, &compute, &fail_every}) {
+    for (const YamlValue* emulated : {&profile, &emulates, &seed, &compute}) {
       if (!emulated->present() || !kind) continue;
       emulated->Fail(fmt::format("'{}' of a device that is not emulated", emulated->name()),
                      "kind: emulated, or no such key");
@@ -168,7 +174,7 @@ void ReadRoot(YamlMap& root, NodeConfig& config) {
     CoreOwners owners;
     const std::vector<YamlValue> items = devices.AsNonEmptyList();
     for (const YamlValue& item : items) {
-      config.devices.push_back(ReadDevice(item, config.devices, owners));
+      config.devices.push_back(ReadDevice(item, config, owners));
     }
   }
   const std::vector<YamlValue> applications = root["applications"].AsList();
@@ -266,6 +272,8 @@ void CheckAgainstModels(const NodeConfig& config, std::span<const ModelSpec> mod
     faults.Add(place, UnknownModel(name, known), expected);
   };
   for (const ModelPlacement& placement : config.placement) check(placement.model, placement.place);
+  for (const NodeConfig::NamedModel& named : config.emulated_models)
+    check(named.model, named.place);
   for (std::size_t i = 0; i < config.applications.size(); ++i) {
     check(config.applications[i].model, config.application_places[i].model);
   }

@@ -47,8 +47,8 @@ DeviceSpec DefaultDevice();
 //
 //   devices:
 //     - {name: cpu, kind: cpu, slots: 2, threads: 1, cores: [0, 1]}
-//     - {name: gpu0, kind: emulated, profile: jetson.yaml, slots: 1, noise_cv: 0.05, seed: 7,
-//        compute: true, fail_every: 1000}
+//     - {name: gpu0, kind: emulated, profile: jetson.yaml, seed: 7, compute: true,
+//        emulates: {kind: timeslice, slots: 2, noise: {cv: 0.05}, fail_every: 1000}}
 //   applications:
 //     - {name: detector, model: efficientnet-lite, slo: 100ms, timeout: 1s, weight: 2,
 //        on_miss: degrade, min_accuracy: 75, rate: 20/s}
@@ -58,7 +58,14 @@ DeviceSpec DefaultDevice();
 //   limits: {queue_requests: 1024, body: 64MiB}
 struct NodeConfig {
   std::string file;  // empty for the default
+  // Slots 0: those of a CPU device are its cores' (platform/thread_budget.h), those of an emulated
+  // device of time slices the number of models.
   std::vector<DeviceSpec> devices{DefaultDevice()};
+  struct NamedModel {
+    std::string model;
+    Place place;
+  };
+  std::vector<NamedModel> emulated_models;  // that the behaviour of a device names
   std::vector<ApplicationSpec> applications;
   struct ApplicationPlaces {
     Place model;

@@ -25,7 +25,10 @@ TEST(NodeConfig, ReadsTheWholeSchema) {
   const std::string file = folder.Write("node.yaml", R"(
 devices:
   - {name: cpu, kind: cpu, slots: 2, threads: 1, cores: [0, 2]}
-  - {name: gpu0, kind: emulated, profile: profiles/jetson.yaml, slots: 3, threads: 2, noise_cv: 0.05, seed: 7, compute: true, fail_every: 100}
+  - {name: gpu0, kind: emulated, profile: profiles/jetson.yaml, threads: 2, seed: 7, compute: true,
+     emulates: {kind: edgetpu, swap: {lite: 10ms}, noise: {cv: 0.05}, fail_every: 100}}
+  - {name: gpu1, kind: emulated, profile: profiles/jetson.yaml, emulates: {kind: cpu, cores: 6, threads: 2}}
+  - {name: gpu2, kind: emulated, profile: profiles/jetson.yaml}
 applications:
   - {name: detector, model: lite, slo: 100ms, timeout: 1s, weight: 2, on_miss: degrade, min_accuracy: 75, rate: 20/s}
   - {name: other, model: lite}
@@ -38,7 +41,7 @@ limits: {queue_requests: 64, body: 1MiB}
   const NodeConfig config = LoadNodeConfig(file, faults);
   EXPECT_EQ(faults.ToString(), "");
   EXPECT_EQ(config.file, file);
-  ASSERT_EQ(config.devices.size(), 2u);
+  ASSERT_EQ(config.devices.size(), 4u);
   const DeviceSpec& cpu = config.devices[0];
   EXPECT_EQ(cpu.name, "cpu");
   EXPECT_EQ(cpu.kind, DeviceKind::kCpu);
@@ -48,10 +51,14 @@ limits: {queue_requests: 64, body: 1MiB}
   const DeviceSpec& gpu = config.devices[1];
   EXPECT_EQ(gpu.kind, DeviceKind::kEmulated);
   EXPECT_EQ(gpu.profile_file, folder.At("profiles/jetson.yaml"));
-  EXPECT_EQ(gpu.slots, 3u);
+  EXPECT_EQ(gpu.slots, 1u);
   EXPECT_EQ(gpu.threads_per_slot, 2u);
-  EXPECT_EQ(gpu.noise_cv, 0.05);
-  EXPECT_EQ(gpu.fail_every, 100u);
+  EXPECT_EQ(gpu.behaviour.mechanism, DeviceMechanism::kEdgeTpu);
+  EXPECT_EQ(gpu.behaviour.swap.at("lite"), milliseconds(10));
+  EXPECT_EQ(gpu.behaviour.noise.cv, 0.05);
+  EXPECT_EQ(gpu.behaviour.fail_every, 100u);
+  EXPECT_EQ(config.devices[2].slots, 3u);
+  EXPECT_EQ(config.devices[3].behaviour.mechanism, DeviceMechanism::kSerial);
   EXPECT_EQ(gpu.seed, 7u);
   EXPECT_TRUE(gpu.compute);
   ASSERT_EQ(config.applications.size(), 2u);
@@ -75,12 +82,12 @@ limits: {queue_requests: 64, body: 1MiB}
   EXPECT_EQ(config.placement[0].model, "lite");
   EXPECT_EQ(config.placement[0].devices, (std::vector<std::string>{"cpu", "gpu0"}));
   EXPECT_EQ(config.policy.name, "size-or-timeout");
-  EXPECT_EQ(config.policy.place, (Place{file, 10, 16}));
+  EXPECT_EQ(config.policy.place, (Place{file, 13, 16}));
   ASSERT_EQ(config.policy.options.size(), 2u);
   EXPECT_EQ(config.policy.options[0].key, "delay");
   EXPECT_EQ(config.policy.options[0].value, "5ms");
-  EXPECT_EQ(config.policy.options[0].key_place, (Place{file, 10, 33}));
-  EXPECT_EQ(config.policy.options[0].value_place, (Place{file, 10, 40}));
+  EXPECT_EQ(config.policy.options[0].key_place, (Place{file, 13, 33}));
+  EXPECT_EQ(config.policy.options[0].value_place, (Place{file, 13, 40}));
   EXPECT_EQ(config.policy.options[1].key, "fill");
   EXPECT_EQ(config.limits.queue_requests, 64u);
   EXPECT_EQ(config.limits.body_bytes, 1u << 20);
@@ -165,8 +172,8 @@ const BadFile kBad[] = {
     {"devices: [{name: a, kind: cpu, cores: [0, 0]}, {name: b, kind: cpu, cores: [0]}]",
      "node.yaml:1:43: core 0 is given to device 'a' already: expected each core once\n"
      "node.yaml:1:77: core 0 is given to device 'a' already: expected each core once"},
-    {"devices: [{name: a, kind: cpu, noise_cv: 1, compute: true}]",
-     "node.yaml:1:42: 'noise_cv' of a device that is not emulated: expected kind: emulated, or no "
+    {"devices: [{name: a, kind: cpu, emulates: 1, compute: true}]",
+     "node.yaml:1:42: 'emulates' of a device that is not emulated: expected kind: emulated, or no "
      "such key\n"
      "node.yaml:1:54: 'compute' of a device that is not emulated: expected kind: emulated, or no "
      "such key"},
@@ -248,6 +255,8 @@ TEST(NodeConfig, IsCheckedAgainstTheModels) {
   magika.variants = {Variant("default", std::nullopt)};
   const std::vector<ModelSpec> models{fashion, magika};
 
+  const TempFolder folder;
+  const std::string profile = folder.Write("profile.yaml", "x: 1\n");
   Faults faults;
   const NodeConfig config = ParseNodeConfig(
       "applications:\n"
@@ -258,7 +267,11 @@ TEST(NodeConfig, IsCheckedAgainstTheModels) {
       "  - {name: e, model: magika}\n"
       "placement:\n"
       "  fashion: [cpu]\n"
-      "  silero: [cpu]\n",
+      "  silero: [cpu]\n"
+      "devices: [{name: cpu, kind: emulated, profile: " +
+          profile +
+          ",\n"
+          "  emulates: {kind: edgetpu, swap: {fasion: 1ms}}}]\n",
       "node.yaml", faults);
   ASSERT_EQ(faults.ToString(), "");
   CheckAgainstModels(config, models, faults);
@@ -272,7 +285,9 @@ TEST(NodeConfig, IsCheckedAgainstTheModels) {
       "at most 93.33, the accuracy of 'ens2'\n"
       "node.yaml:5:44: min_accuracy is 0, and no variant of 'magika' states its accuracy: "
       "expected an accuracy in the model's duly.yaml\n"
-      "node.yaml:9:3: there is no model 'silero': expected one of: fashion, magika");
+      "node.yaml:9:3: there is no model 'silero': expected one of: fashion, magika\n"
+      "node.yaml:11:44: there is no model 'fasion' (did you mean 'fashion'?): expected one of: "
+      "fashion, magika");
 }
 
 }  // namespace

@@ -95,8 +95,7 @@ Result<LoadedModel> LoadModel(ModelSpec model, const NodeOptions& options, Fault
       }
       Placement place;
       place.device = d;
-      place.instances =
-          model.instances == 0 ? device.slots : std::min(model.instances, device.slots);
+      place.instances = InstancesOf(model, device.behaviour.mechanism, device.slots);
       place.service = ServicePrediction(std::move(*curve));
       variant.placements.push_back(std::move(place));
       here.back() = std::move(*loaded);

@@ -216,16 +216,10 @@ void Simulate(const RecordedRun& run, std::unique_ptr<DispatchPolicy> policy,
   SimulatedNode node;
   node.config = run.config;
   node.policy = std::move(policy);
-  std::vector<std::uint32_t> first_program;
-  std::uint32_t programs = 0;
-  for (const Generation& generation : run.config.generations) {
-    first_program.push_back(programs);
-    programs += static_cast<std::uint32_t>(generation.variants.size());
-  }
   for (DeviceIndex d = 0; d < run.config.devices.size(); ++d) {
     // What batches did to each other is in what they took.
     node.devices.push_back({MakeSharedDevice(IndependentSpeed(run.config.devices[d].slots)),
-                            std::make_unique<RecordedService>(run, d), first_program});
+                            std::make_unique<RecordedService>(run, d)});
   }
   std::vector<SimulatedNode> nodes;
   nodes.push_back(std::move(node));

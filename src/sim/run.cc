@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "device_model/service_noise.h"
 #include "engine/application.h"
 
 namespace duly::sim {
@@ -25,67 +26,43 @@ bool IsPlaced(const ScenarioNode& node, const std::string& model, const std::str
   return placement == node.placement.end() || std::ranges::count(placement->devices, device) > 0;
 }
 
-std::uint32_t InstancesOf(const ModelSpec& model, const ScenarioDevice& device) {
-  if (model.instances != 0) return std::min(model.instances, device.slots);
-  // Time slices go round the models, each of which runs one batch at a time.
-  return device.kind == ScenarioDevice::Kind::kTimeslice ? 1 : device.slots;
-}
-
-std::unique_ptr<DeviceModel> MakeModel(const ScenarioDevice& device,
-                                       const std::vector<const ModelSpec*>& by_program) {
-  using Kind = ScenarioDevice::Kind;
-  switch (device.kind) {
-    case Kind::kSerial:
-    case Kind::kTimeslice:
-      return MakeSharedDevice({1});
-    case Kind::kConcurrent:
-      return MakeSharedDevice(device.speed);
-    case Kind::kCpu:
-      return MakeSharedDevice(CoreSpeed(device.cores, device.threads, device.slots));
-    case Kind::kEdgeTpu:
-      break;
-  }
-  SwitchingDevice switching;
-  for (std::uint32_t program = 0; program < by_program.size(); ++program) {
-    const std::string& name = by_program[program]->name;
-    const auto swap = device.swap.find(name);
-    switching.load.push_back(swap == device.swap.end() ? Duration(0) : swap->second);
-    std::uint32_t set = static_cast<std::uint32_t>(device.co_resident.size()) + program;
-    for (std::uint32_t s = 0; s < device.co_resident.size(); ++s) {
-      if (std::ranges::count(device.co_resident[s], name) > 0) set = s;
-    }
-    switching.set.push_back(set);
-  }
-  return MakeSwitchingDevice(std::move(switching));
-}
-
 // What the profile says, and the device's noise.
 class ProfiledService final : public ServiceModel {
  public:
-  ProfiledService(ServiceNoise noise, double factor, Duration batch_overhead)
-      : noise_(std::move(noise)), factor_(factor), batch_overhead_(batch_overhead) {}
+  ProfiledService(const DeviceBehaviour& device, ServiceNoise noise, double factor,
+                  Duration batch_overhead)
+      : sets_(device), noise_(std::move(noise)), factor_(factor), batch_overhead_(batch_overhead) {}
 
   // The next generation, which runs nowhere yet.
-  void AddGeneration(std::size_t variants) { curves_.emplace_back(variants); }
+  void AddGeneration(const ModelSpec& model) {
+    std::vector<Program>& programs = programs_.emplace_back();
+    for (const VariantSpec& variant : model.variants) {
+      programs.push_back({{}, sets_.Of(model.name, variant.name)});
+    }
+  }
   // Of a variant of the last one.
   void SetCurve(std::size_t variant, LatencyCurve curve) {
-    curves_.back()[variant] = std::move(curve);
+    programs_.back()[variant].curve = std::move(curve);
   }
 
   Service Next(const StartBatch& start) override {
     const ServiceNoise::Run run = noise_.Next();
-    const auto mean_ns =
-        static_cast<double>(curves_[start.generation][start.variant].Mean(start.rows).count());
+    const Program& program = programs_[start.generation][start.variant];
+    const auto mean_ns = static_cast<double>(program.curve.Mean(start.rows).count());
     return {Duration(static_cast<std::int64_t>(mean_ns * factor_ * run.factor)) + batch_overhead_,
-            run.fails};
+            run.fails, program.on_chip};
   }
 
  private:
+  struct Program {
+    LatencyCurve curve;  // mean service times alone on the device; empty where it is not placed
+    OnChip on_chip;
+  };
+  OnChipSets sets_;
   ServiceNoise noise_;
   const double factor_;
   const Duration batch_overhead_;
-  // [generation][variant]: mean service times alone on the device; empty where it is not placed.
-  std::vector<std::vector<LatencyCurve>> curves_;
+  std::vector<std::vector<Program>> programs_;  // [generation][variant]
 };
 
 // Sends to its targets in turn.
@@ -144,16 +121,16 @@ class NodeAssembly {
     result_.from_node = node_.from_node;
     result_.config.max_waiting = node_.limits.queue_requests;
     for (const ScenarioDevice& device : node_.devices) {
-      result_.config.devices.push_back({device.name, device.slots});
+      result_.config.devices.push_back({device.name, device.behaviour.slots});
       // A seed of its own for each node: devices of the same name differ.
       services_.push_back(std::make_unique<ProfiledService>(
-          ServiceNoise(device.noise, device.fail_every, scenario_.seed, DeviceStream(device.name)),
+          device.behaviour,
+          ServiceNoise(device.behaviour, scenario_.seed, DeviceStream(device.name)),
           node_.service_factor, node_.batch_overhead));
-      result_.devices.emplace_back();
+      result_.devices.emplace_back().model = MakeDeviceModel(device.behaviour);
     }
     for (const ModelSpec& model : scenario_.models) AddModel(model);
     for (std::size_t d = 0; d < node_.devices.size(); ++d) {
-      result_.devices[d].model = MakeModel(node_.devices[d], by_program_);
       result_.devices[d].service = std::move(services_[d]);
     }
     MakePolicy(make_policy);
@@ -180,13 +157,10 @@ class NodeAssembly {
     generation.batching = model.dynamic_batching;
     generation.slo = model.slo;
     generation.timeout = model.timeout;
-    const auto first_program = static_cast<std::uint32_t>(by_program_.size());
     for (std::size_t d = 0; d < result_.devices.size(); ++d) {
-      services_[d]->AddGeneration(model.variants.size());
-      result_.devices[d].first_program.push_back(first_program);
+      services_[d]->AddGeneration(model);
     }
     for (std::uint32_t v = 0; v < model.variants.size(); ++v) {
-      by_program_.push_back(&model);
       generation.variants.push_back(MakeVariant(model, v));
     }
     // The default application carries the model's name; it may be a declared one.
@@ -224,7 +198,7 @@ class NodeAssembly {
       services_[d]->SetCurve(v, *curve);
       Placement& placement = variant.placements.emplace_back();
       placement.device = d;
-      placement.instances = InstancesOf(model, device);
+      placement.instances = InstancesOf(model, device.behaviour.mechanism, device.behaviour.slots);
       placement.service = ServicePrediction(*std::move(curve));
     }
     return variant;
@@ -250,7 +224,6 @@ class NodeAssembly {
   Faults& faults_;
   SimulatedNode result_;
   std::vector<std::unique_ptr<ProfiledService>> services_;  // by device
-  std::vector<const ModelSpec*> by_program_;
   std::vector<ApplicationIndex> applications_;
 };
 

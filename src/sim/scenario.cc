@@ -14,18 +14,15 @@
 #include "base/file.h"
 #include "base/units.h"
 #include "base/yaml_reader.h"
+#include "profile/device_reader.h"
 #include "sim/catalogue.h"
 
 namespace duly::sim {
 namespace {
 
-using Kind = ScenarioDevice::Kind;
-
 constexpr std::uint32_t kMaxSlots = 1024;
 constexpr std::uint32_t kMaxRows = 65536;
 constexpr std::uint32_t kMaxQueueRequests = 1'000'000;
-constexpr std::uint32_t kMaxFailEvery = 1'000'000'000;
-constexpr double kMaxNoise = 10;
 constexpr double kMaxWatts = 1e6;
 
 class ScenarioReader {
@@ -139,47 +136,13 @@ class ScenarioReader {
     scenario_.models.push_back(std::move(model));
   }
 
-  void ReadSpeed(YamlMap& map, ScenarioDevice& device) {
-    const YamlValue value = map.Required("speed");
-    for (const YamlValue& item : value.AsNonEmptyList()) {
-      const double most = static_cast<double>(device.speed.size() + 1);
-      device.speed.push_back(item.AsNumber(1e-3, most).value_or(1));
-    }
-    if (!device.speed.empty() && device.speed.front() != 1) {
-      value.Fail("the speed of one batch is not 1", "profiles measure that: speed: [1, ...]");
-    }
-  }
-
-  void ReadOnChip(YamlMap& map, ScenarioDevice& device) {
-    const bool is_known = !device.swap.empty();
-    YamlMap swap = (is_known ? map["swap"] : map.Required("swap")).AsMap();
-    for (const auto& [model, time] : swap.Rest()) {
-      CheckName(time, "model", model, models_);
-      device.swap[model] = time.AsDuration().value_or(Duration(0));
-    }
-    std::set<std::string> in_a_set;
-    for (const YamlValue& set : map["co_resident"].AsList()) {
-      std::vector<std::string>& names = device.co_resident.emplace_back();
-      for (const YamlValue& item : set.AsNonEmptyList()) {
-        const std::string name = item.AsText().value_or("");
-        CheckName(item, "model", name, models_);
-        if (!name.empty() && !in_a_set.insert(name).second) {
-          item.Fail(fmt::format("model '{}' is in a set already", name), "each model in one set");
-        }
-        names.push_back(name);
-      }
-    }
-  }
-
   // Of a device of the catalogue, at one step of its clock.
   struct Origin {
     Catalogue::Found found;
     std::uint64_t hz = 0;
   };
 
-  std::optional<Origin> ReadOrigin(YamlMap& map) {
-    const YamlValue is = map["is"];
-    if (!is.present()) return std::nullopt;
+  std::optional<Origin> ReadOrigin(YamlMap& map, const YamlValue& is) {
     const YamlValue frequency = map["frequency"];
     const std::optional<Catalogue::Found> found = catalogue_.Find(is);
     if (!found) return std::nullopt;
@@ -201,12 +164,14 @@ class ScenarioReader {
   // What the catalogue says of a device, before the scenario changes it.
   void TakeFrom(const Origin& origin, NodeInMaking& making, ScenarioDevice& device) {
     const BoardDevice& known = *origin.found.device;
-    device.cores = known.cores;
+    DeviceBehaviour& behaviour = device.behaviour;
+    behaviour.mechanism = known.kind;
+    behaviour.cores = known.cores;
     for (const BoardVariant& variant : known.variants) {
-      device.threads = std::max(device.threads, variant.threads);
+      behaviour.threads = std::max(behaviour.threads, variant.threads);
       for (const CatalogueModel& model : of_catalogue_) {
-        if (known.kind == Kind::kEdgeTpu && model.is == variant.model) {
-          device.swap[model.name] = variant.swap;
+        if (known.kind == DeviceMechanism::kEdgeTpu && model.is == variant.model) {
+          behaviour.swap[model.name] = variant.swap;
         }
       }
     }
@@ -224,63 +189,20 @@ class ScenarioReader {
     ScenarioDevice device;
     device.name = NewName(map, making.names);
     const YamlValue is = map["is"];
-    const std::optional<Origin> origin = ReadOrigin(map);
-    if (origin) TakeFrom(*origin, making, device);
-    device.kind = (is.present() ? map["kind"] : map.Required("kind"))
-                      .AsChoice<Kind>({{"serial", Kind::kSerial},
-                                       {"timeslice", Kind::kTimeslice},
-                                       {"concurrent", Kind::kConcurrent},
-                                       {"edgetpu", Kind::kEdgeTpu},
-                                       {"cpu", Kind::kCpu}})
-                      .value_or(origin ? origin->found.device->kind : Kind::kSerial);
-    std::optional<std::uint32_t> slots;
-    if (device.kind == Kind::kConcurrent) ReadSpeed(map, device);
-    if (device.kind == Kind::kEdgeTpu) ReadOnChip(map, device);
-    if (device.kind == Kind::kCpu) {
-      const YamlValue threads = map["threads"];
-      device.cores = (origin ? map["cores"] : map.Required("cores"))
-                         .AsCount(1, kMaxSlots)
-                         .value_or(device.cores);
-      device.threads = threads.AsCount(1, kMaxSlots).value_or(device.threads);
-      if (device.threads > device.cores) {
-        threads.Fail(fmt::format("{} threads on {} cores", device.threads, device.cores),
-                     "threads up to the number of cores");
-        device.threads = device.cores;
-      }
+    std::optional<Origin> origin;
+    std::optional<DeviceBehaviour> known;
+    if (is.present()) {
+      origin = ReadOrigin(map, is);
+      if (origin) TakeFrom(*origin, making, device);
+      known = device.behaviour;
     }
-    if (device.kind != Kind::kSerial && device.kind != Kind::kEdgeTpu) {
-      slots = map["slots"].AsCount(1, kMaxSlots);
+    device.behaviour =
+        ReadDeviceBehaviour(map, known, [&](const YamlValue& named, const std::string& name) {
+          CheckName(named, "model", name, models_);
+        });
+    if (device.behaviour.slots == 0) {
+      device.behaviour.slots = static_cast<std::uint32_t>(models_.size());
     }
-    switch (device.kind) {
-      case Kind::kSerial:
-      case Kind::kEdgeTpu:
-        break;
-      case Kind::kTimeslice:
-        // As many as there are models, each of which runs one batch at a time.
-        device.slots = slots.value_or(static_cast<std::uint32_t>(models_.size()));
-        break;
-      case Kind::kConcurrent:
-        device.slots = slots.value_or(static_cast<std::uint32_t>(device.speed.size()));
-        break;
-      case Kind::kCpu:
-        device.slots = slots.value_or(device.cores / device.threads);
-        break;
-    }
-    device.slots = std::max(device.slots, 1U);
-    if (const YamlValue noise = map["noise"]; noise.present()) {
-      if (noise.is_map()) {
-        YamlMap settings = noise.AsMap();
-        device.noise.cv = settings.Required("cv").AsNumber(0, kMaxNoise).value_or(0);
-        if (device.noise.cv > 0) device.noise.kind = NoiseSpec::Kind::kLognormal;
-      } else {
-        device.noise.kind =
-            noise
-                .AsChoice<NoiseSpec::Kind>({{"none", NoiseSpec::Kind::kNone},
-                                            {"exponential", NoiseSpec::Kind::kExponential}})
-                .value_or(NoiseSpec::Kind::kNone);
-      }
-    }
-    device.fail_every = map["fail_every"].AsCount(1, kMaxFailEvery).value_or(0);
     if (const YamlValue power = map["power"]; power.present()) {
       YamlMap settings = power.AsMap();
       device.idle_w = settings.Required("idle_w").AsNumber(0, kMaxWatts);
@@ -289,7 +211,7 @@ class ScenarioReader {
     }
     if (origin) {
       std::vector<VariantProfile> profiles = CatalogueProfile(
-          *origin->found.device, device.name, origin->hz, device.threads, of_catalogue_);
+          *origin->found.device, device.name, origin->hz, device.behaviour.threads, of_catalogue_);
       std::ranges::move(profiles, std::back_inserter(making.profiles));
     }
     return device;

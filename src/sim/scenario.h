@@ -9,7 +9,7 @@
 
 #include "base/fault.h"
 #include "base/time.h"
-#include "device_model/service_noise.h"
+#include "model/device_behaviour.h"
 #include "model/model_spec.h"
 #include "profile/board.h"
 #include "profile/profile.h"
@@ -19,17 +19,8 @@
 namespace duly::sim {
 
 struct ScenarioDevice {
-  using Kind = BoardDeviceKind;
   std::string name;
-  Kind kind = Kind::kSerial;
-  std::uint32_t slots = 1;    // batches at once
-  std::vector<double> speed;  // kConcurrent: of 1, 2, ... batches together; the first is 1
-  std::uint32_t cores = 1;    // kCpu
-  std::uint32_t threads = 1;
-  std::map<std::string, Duration> swap;               // kEdgeTpu: by model, to bring it on chip
-  std::vector<std::vector<std::string>> co_resident;  // kEdgeTpu: models compiled together
-  NoiseSpec noise;
-  std::uint32_t fail_every = 0;
+  DeviceBehaviour behaviour;
   std::optional<double> idle_w;  // both or none
   std::optional<double> busy_w;
   double one_row_w = 0;  // less, with one row a batch; of b rows, 1/b of it

@@ -85,13 +85,13 @@ TEST(Scenario, ReadsAllThatItSays) {
 
   const ScenarioNode& node = scenario.nodes[0];
   ASSERT_EQ(node.devices.size(), 5U);
-  EXPECT_EQ(node.devices[0].slots, 2U) << "a slot for each model";
-  EXPECT_EQ(node.devices[0].noise.cv, 0.1);
+  EXPECT_EQ(node.devices[0].behaviour.slots, 2U) << "a slot for each model";
+  EXPECT_EQ(node.devices[0].behaviour.noise.cv, 0.1);
   EXPECT_EQ(node.devices[0].busy_w, 9);
-  EXPECT_EQ(node.devices[1].slots, 3U);
-  EXPECT_EQ(node.devices[2].swap.at("a"), milliseconds(10));
-  EXPECT_EQ(node.devices[3].slots, 2U);
-  EXPECT_EQ(node.devices[4].noise.kind, NoiseSpec::Kind::kExponential);
+  EXPECT_EQ(node.devices[1].behaviour.slots, 3U);
+  EXPECT_EQ(node.devices[2].behaviour.swap.at("a"), milliseconds(10));
+  EXPECT_EQ(node.devices[3].behaviour.slots, 2U);
+  EXPECT_EQ(node.devices[4].behaviour.noise.kind, NoiseSpec::Kind::kExponential);
   EXPECT_EQ(node.policy.name, "edf");
   EXPECT_EQ(node.limits.queue_requests, 10U);
   EXPECT_EQ(node.service_factor, 1.2);
@@ -219,14 +219,14 @@ TEST_F(CatalogueScenarioTest, NamesADeviceAndGetsItsProfile) {
   EXPECT_EQ(mean("best", "tpu"), milliseconds(5)) << "the second choice";
 
   const std::vector<ScenarioDevice>& devices = node.devices;
-  EXPECT_EQ(devices[0].kind, BoardDeviceKind::kTimeslice);
+  EXPECT_EQ(devices[0].behaviour.mechanism, DeviceMechanism::kTimeslice);
   EXPECT_EQ(devices[0].idle_w, 2) << "of the board";
   EXPECT_NEAR(*devices[0].busy_w, 6, 1e-6);
   EXPECT_NEAR(devices[0].one_row_w, 2, 1e-6);
   EXPECT_EQ(devices[1].idle_w, 0) << "counted with the GPU";
-  EXPECT_EQ(devices[1].cores, 4U);
-  EXPECT_EQ(devices[1].slots, 4U);
-  EXPECT_EQ(devices[2].swap.at("detector"), milliseconds(6));
+  EXPECT_EQ(devices[1].behaviour.cores, 4U);
+  EXPECT_EQ(devices[1].behaviour.slots, 4U);
+  EXPECT_EQ(devices[2].behaviour.swap.at("detector"), milliseconds(6));
   EXPECT_EQ(devices[2].busy_w, std::nullopt) << "no figure";
 }
 

@@ -165,8 +165,7 @@ void Simulator::StartRun(Node& node, const StartBatch& start) {
   if (start.batch >= node.runs.size()) node.runs.resize(start.batch + 1);
   node.runs[start.batch] = {now_, service.fails};
   node.batches[start.device][start.slot] = start.batch;
-  device.model->Start(now_, {start.slot, device.first_program[start.generation] + start.variant,
-                             std::max(service.alone, Duration(1))});
+  device.model->Start(now_, {start.slot, std::max(service.alone, Duration(1)), service.on_chip});
   agenda_.Set(node.first_entry + start.device, device.model->NextEnd());
 }
 

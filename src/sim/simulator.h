@@ -22,6 +22,7 @@ class ServiceModel {
   struct Service {
     Duration alone{0};  // with nothing beside it
     bool fails = false;
+    OnChip on_chip;
   };
   virtual ~ServiceModel() = default;
   // Of a batch that starts now.
@@ -31,8 +32,6 @@ class ServiceModel {
 struct SimulatedDevice {
   std::unique_ptr<DeviceModel> model;
   std::unique_ptr<ServiceModel> service;
-  // [generation]: the program of its variant 0; those of the others follow.
-  std::vector<std::uint32_t> first_program;
 };
 
 struct SimulatedNode {

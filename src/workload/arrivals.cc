@@ -17,9 +17,9 @@ namespace {
 constexpr std::size_t kMaxTraceBytes = std::size_t{1} << 30;
 
 // Nothing when the time lies beyond what a Duration holds: no run lasts that long.
-std::optional<Duration> FromSeconds(double seconds) {
+std::optional<Duration> Offset(double seconds) {
   if (seconds > 9e9) return std::nullopt;
-  return Duration(std::llround(seconds * 1e9));
+  return FromSeconds(seconds);
 }
 
 std::string_view TakeLine(std::string_view& text) {
@@ -62,7 +62,7 @@ PoissonArrivals::PoissonArrivals(double rate_per_s, RandomStream stream)
 
 std::optional<Duration> PoissonArrivals::Next() {
   time_s_ += stream_.Exponential(mean_gap_s_);
-  return FromSeconds(time_s_);
+  return Offset(time_s_);
 }
 
 ConstantArrivals::ConstantArrivals(double rate_per_s, RandomStream stream)
@@ -71,7 +71,7 @@ ConstantArrivals::ConstantArrivals(double rate_per_s, RandomStream stream)
 }
 
 std::optional<Duration> ConstantArrivals::Next() {
-  return FromSeconds(first_s_ + static_cast<double>(count_++) * gap_s_);
+  return Offset(first_s_ + static_cast<double>(count_++) * gap_s_);
 }
 
 OnOffArrivals::OnOffArrivals(double rate_per_s, Duration on, Duration off, RandomStream stream)
@@ -94,7 +94,7 @@ std::optional<Duration> OnOffArrivals::Next() {
   }
   on_left_s_ -= gap_s;
   time_s_ += gap_s;
-  return FromSeconds(time_s_);
+  return Offset(time_s_);
 }
 
 MarkovArrivals::MarkovArrivals(double rate_per_s, std::vector<MarkovState> states,
@@ -126,7 +126,7 @@ std::optional<Duration> MarkovArrivals::Next() {
       if (gap_s <= left_s_) {
         left_s_ -= gap_s;
         time_s_ += gap_s;
-        return FromSeconds(time_s_);
+        return Offset(time_s_);
       }
     }
     // The gap has no memory: in the next state it is drawn anew.
@@ -134,7 +134,7 @@ std::optional<Duration> MarkovArrivals::Next() {
     const std::size_t step = 1 + stream_.Below(states_.size() - 1);
     state_ = (state_ + step) % states_.size();
     left_s_ = stream_.Exponential(ToSeconds(states_[state_].dwell));
-    if (!FromSeconds(time_s_)) return std::nullopt;
+    if (!Offset(time_s_)) return std::nullopt;
   }
 }
 
@@ -151,7 +151,7 @@ DiurnalArrivals::DiurnalArrivals(double rate_per_s, Duration period, double dept
 std::optional<Duration> DiurnalArrivals::Next() {
   while (true) {
     time_s_ += stream_.Exponential(mean_gap_s_);
-    const std::optional<Duration> at = FromSeconds(time_s_);
+    const std::optional<Duration> at = Offset(time_s_);
     if (!at) return std::nullopt;
     const double level = 1 + depth_ * PortableSinTurns(time_s_ / period_s_ + phase_);
     if (stream_.Uniform() * (1 + depth_) < level) return at;
@@ -165,7 +165,7 @@ TraceArrivals::TraceArrivals(std::shared_ptr<const std::vector<double>> times_s,
 
 std::optional<Duration> TraceArrivals::Next() {
   if (next_ == times_s_->size()) return std::nullopt;
-  return FromSeconds((*times_s_)[next_++] / speed_);
+  return Offset((*times_s_)[next_++] / speed_);
 }
 
 double MeanRate(const std::vector<double>& trace_s) {

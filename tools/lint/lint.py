@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "queueing": "base",
     "placement": "base queueing",
     "profile": "base model",
-    "device_model": "base",
+    "device_model": "base model",
     "repository": "base model profile",
     "workload": "base model",
     "platform": "base model",

@@ -21,11 +21,13 @@ Duration MonotonicNow() {
 
 void SleepUntilMonotonic(Duration until) {
   if (until <= MonotonicNow()) return;
-  prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  AskForExactTimers();
   const timespec at{.tv_sec = until.count() / kNanosPerSecond,
                     .tv_nsec = until.count() % kNanosPerSecond};
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, nullptr) == EINTR) {
   }
 }
+
+void AskForExactTimers() { prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }
 
 }  // namespace duly

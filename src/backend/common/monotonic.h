@@ -9,9 +9,12 @@ namespace duly {
 // pass. Not comparable with the engine's time points.
 Duration MonotonicNow();
 
-// Off the CPU until MonotonicNow() has reached `until`; at once when it has. Never early. Asks the
-// kernel for the smallest timer slack of the calling thread (the default adds 50 us), and leaves it
-// there.
+// Off the CPU until MonotonicNow() has reached `until`; at once when it has. Never early. Asks for
+// exact timers.
 void SleepUntilMonotonic(Duration until);
+
+// Asks the kernel for the smallest timer slack of the calling thread (the default adds 50 us), and
+// leaves it there.
+void AskForExactTimers();
 
 }  // namespace duly

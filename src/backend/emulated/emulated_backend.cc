@@ -8,86 +8,88 @@
 
 #include "backend/common/batch.h"
 #include "backend/common/monotonic.h"
-#include "backend/emulated/run_sequence.h"
+#include "backend/emulated/emulated_device.h"
 
 namespace duly {
 namespace {
 
 class EmulatedVariant final : public LoadedVariant {
  public:
-  EmulatedVariant(std::shared_ptr<RunSequence> sequence, std::string device, LatencyCurve curve,
-                  std::unique_ptr<LoadedVariant> answering)
-      : sequence_(std::move(sequence)),
-        device_(std::move(device)),
+  EmulatedVariant(std::shared_ptr<EmulatedDevice> device, std::string device_name,
+                  LatencyCurve curve, OnChip on_chip, std::unique_ptr<LoadedVariant> answering)
+      : device_(std::move(device)),
+        device_name_(std::move(device_name)),
         curve_(std::move(curve)),
+        on_chip_(on_chip),
         answering_(std::move(answering)) {}
 
   const std::vector<TensorSpec>& inputs() const override { return answering_->inputs(); }
   const std::vector<TensorSpec>& outputs() const override { return answering_->outputs(); }
 
   Status Run(std::span<RunItem> items, RunTimes& times) override {
-    const Duration start = MonotonicNow();
-    const ServiceNoise::Run run = sequence_->Next();
-    if (run.fails) {
-      ClearOutputs(items);
-    } else if (Status status = answering_->Run(items, times); !status.ok()) {
-      return status;
-    }
+    const Duration entered = MonotonicNow();
     std::uint32_t rows = 0;
     for (const RunItem& item : items) rows += item.rows;
-    const auto mean_ns = static_cast<double>(curve_.Mean(rows).count());
-    const Duration waiting = MonotonicNow();
-    SleepUntilMonotonic(start + Duration(static_cast<std::int64_t>(mean_ns * run.factor)));
-    times.infer += MonotonicNow() - waiting;
-    if (run.fails) {
-      return Status(StatusCode::kInternal,
-                    fmt::format("device '{}' fails its run {}, as its configuration says", device_,
-                                run.number));
+    const EmulatedDevice::Run run =
+        device_->Start(static_cast<double>(curve_.Mean(rows).count()), on_chip_);
+    const Duration started = MonotonicNow();
+    Status status;
+    if (run.noise.fails) {
+      ClearOutputs(items);
+      status = Status(StatusCode::kInternal,
+                      fmt::format("device '{}' fails its run {}, as its configuration says",
+                                  device_name_, run.noise.number));
+    } else {
+      status = answering_->Run(items, times);
     }
-    return Status();
+    const Duration answered = MonotonicNow();
+    device_->AwaitEnd(run);
+    times.infer += started - entered + (MonotonicNow() - answered);
+    return status;
   }
 
  private:
-  const std::shared_ptr<RunSequence> sequence_;
-  const std::string device_;
+  const std::shared_ptr<EmulatedDevice> device_;
+  const std::string device_name_;
   const LatencyCurve curve_;
+  const OnChip on_chip_;
   const std::unique_ptr<LoadedVariant> answering_;
 };
 
 class EmulatedBackend final : public Backend {
  public:
   EmulatedBackend(const DeviceSpec& device, Profile profile, std::unique_ptr<Backend> outputs)
-      : device_(device),
+      : spec_(device),
         profile_(std::move(profile)),
         outputs_(std::move(outputs)),
-        sequence_(std::make_shared<RunSequence>(device)) {}
+        device_(std::make_shared<EmulatedDevice>(device)) {}
 
   Result<std::unique_ptr<LoadedVariant>> Load(const ModelSpec& model,
                                               const VariantSpec& variant) override {
-    const VariantProfile* const entry = profile_.Find(model.name, variant.name, device_.name);
+    const VariantProfile* const entry = profile_.Find(model.name, variant.name, spec_.name);
     if (entry == nullptr) {
       return Error(StatusCode::kNotFound,
                    "{}: no entry for model '{}', variant '{}': expected one for device '{}' or "
                    "'*', to emulate it by",
-                   device_.profile_file, model.name, variant.name, device_.name);
+                   spec_.profile_file, model.name, variant.name, spec_.name);
     }
     Result<LatencyCurve> curve = LatencyCurve::Create(entry->points);
-    if (!curve) return Error(curve.error().WithContext(device_.profile_file));
+    if (!curve) return Error(curve.error().WithContext(spec_.profile_file));
     DULY_ASSIGN_OR_RETURN(std::unique_ptr<LoadedVariant> answering, outputs_->Load(model, variant));
-    return std::make_unique<EmulatedVariant>(sequence_, device_.name, *std::move(curve),
+    return std::make_unique<EmulatedVariant>(device_, spec_.name, *std::move(curve),
+                                             device_->OnChipOf(model.name, variant.name),
                                              std::move(answering));
   }
 
   std::string description() const override {
-    return fmt::format("emulated by {}, answering {}", device_.profile_file,
-                       outputs_->description());
+    return fmt::format("emulated by {}, answering {}", spec_.profile_file, outputs_->description());
   }
 
  private:
-  const DeviceSpec device_;
+  const DeviceSpec spec_;
   const Profile profile_;
   const std::unique_ptr<Backend> outputs_;
-  const std::shared_ptr<RunSequence> sequence_;
+  const std::shared_ptr<EmulatedDevice> device_;
 };
 
 }  // namespace

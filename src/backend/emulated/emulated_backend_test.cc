@@ -26,6 +26,7 @@ DeviceSpec Device() {
   DeviceSpec device;
   device.name = "gpu0";
   device.kind = DeviceKind::kEmulated;
+  device.slots = 1;
   device.profile_file = "gpu.yaml";
   return device;
 }
@@ -161,7 +162,7 @@ TEST(EmulatedBackend, FailsTheRunsThatItsConfigurationNames) {
   profile.variants.push_back(profile.variants[0]);
   profile.variants[1].model = "n";
   DeviceSpec device = Device();
-  device.fail_every = 3;
+  device.behaviour.fail_every = 3;
   const auto backend = MakeEmulatedBackend(device, profile, MakeZeroBackend());
   const ModelSpec m = Model("m");
   const ModelSpec n = Model("n");
