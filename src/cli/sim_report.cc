@@ -117,6 +117,7 @@ SimReport MakeSimReport(const sim::Scenario& scenario, const sim::ScenarioRun& r
   report.total.name = "total";
   Complete(report.total, total, report.duration_s);
   report.devices = run.devices();
+  report.changes = run.changes();
   report.events = run.events();
   return report;
 }
@@ -133,12 +134,43 @@ Json ToJson(const SimReport& report) {
          {"energy_j", use.energy_j ? Json(RoundForJson(*use.energy_j)) : Json(nullptr)},
          {"switches", use.switches}});
   }
+  Json changes = Json::array();
+  for (const sim::Change& change : report.changes) {
+    changes.push_back(
+        {{"at_s", RoundForJson(ToSeconds(change.at))},
+         {"node", change.node},
+         {"what", change.what},
+         {"done_s", change.done ? Json(RoundForJson(ToSeconds(*change.done))) : Json(nullptr)}});
+  }
   return ToJson(report, "sim",
                 {{"scenario", report.scenario},
                  {"policy", report.policy},
                  {"events", report.events},
-                 {"devices", std::move(devices)}});
+                 {"devices", std::move(devices)},
+                 {"changes", std::move(changes)}});
 }
+
+namespace {
+
+std::string ChangesTable(const std::vector<sim::Change>& changes) {
+  if (changes.empty()) return "";
+  std::vector<TableColumn> columns(4);
+  columns[0].title = "at s";
+  columns[1].title = "node";
+  columns[2].title = "change";
+  columns[3].title = "done s";
+  for (const std::size_t number : {0, 3}) columns[number].align = TableColumn::Align::kRight;
+  for (const std::size_t text : {1, 2}) columns[text].align = TableColumn::Align::kLeft;
+  for (const sim::Change& change : changes) {
+    columns[0].cells.push_back(fmt::format("{:.3f}", ToSeconds(change.at)));
+    columns[1].cells.push_back(change.node);
+    columns[2].cells.push_back(change.what);
+    columns[3].cells.push_back(change.done ? fmt::format("{:.3f}", ToSeconds(*change.done)) : "-");
+  }
+  return '\n' + FormatTable(columns);
+}
+
+}  // namespace
 
 std::string ToTable(const SimReport& report, Colour colour) {
   std::vector<TableColumn> columns;
@@ -165,7 +197,8 @@ std::string ToTable(const SimReport& report, Colour colour) {
       return use.energy_j ? fmt::format("{:.1f}", *use.energy_j) : std::string("-");
     });
   }
-  return ToTable(static_cast<const RunReport&>(report), colour) + '\n' + FormatTable(columns);
+  return ToTable(static_cast<const RunReport&>(report), colour) + '\n' + FormatTable(columns) +
+         ChangesTable(report.changes);
 }
 
 }  // namespace duly

@@ -15,6 +15,7 @@ struct SimReport : RunReport {
   std::string scenario;  // the file
   std::string policy;
   std::vector<sim::DeviceUse> devices;
+  std::vector<sim::Change> changes;
   std::uint64_t events = 0;
 };
 
@@ -23,7 +24,7 @@ SimReport MakeSimReport(const sim::Scenario& scenario, const sim::ScenarioRun& r
 
 // The document of docs/sim.md.
 nlohmann::ordered_json ToJson(const SimReport& report);
-// The table of the run, and one of the devices.
+// The table of the run, one of the devices, and one of what changed.
 std::string ToTable(const SimReport& report, Colour colour);
 
 }  // namespace duly

@@ -109,9 +109,11 @@ class RunReader {
 class RecordedSource final : public Source {
  public:
   explicit RecordedSource(const std::vector<SentRequest>& requests) : requests_(requests) {}
-  const SentRequest* Next() override {
-    return next_ < requests_.size() ? &requests_[next_++] : nullptr;
+  std::optional<Duration> NextTime() override {
+    if (next_ == requests_.size()) return std::nullopt;
+    return requests_[next_].scheduled;
   }
+  const SentRequest& Send(const Served& /*served*/) override { return requests_[next_++]; }
 
  private:
   const std::vector<SentRequest>& requests_;

@@ -7,8 +7,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "device_model/service_noise.h"
 #include "engine/application.h"
+#include "sim/profiled_service.h"
+#include "sim/sources.h"
 
 namespace duly::sim {
 
@@ -17,6 +18,7 @@ struct ScenarioRun::Assembly {
   std::vector<std::unique_ptr<Source>> sources;
   std::vector<Tally::SourceFacts> facts;
   std::vector<Watched> watched;
+  std::unique_ptr<Changes> changes;
 };
 
 namespace {
@@ -25,86 +27,6 @@ bool IsPlaced(const ScenarioNode& node, const std::string& model, const std::str
   const auto placement = std::ranges::find(node.placement, model, &ModelPlacement::model);
   return placement == node.placement.end() || std::ranges::count(placement->devices, device) > 0;
 }
-
-// What the profile says, and the device's noise.
-class ProfiledService final : public ServiceModel {
- public:
-  ProfiledService(const DeviceBehaviour& device, ServiceNoise noise, double factor,
-                  Duration batch_overhead)
-      : sets_(device), noise_(std::move(noise)), factor_(factor), batch_overhead_(batch_overhead) {}
-
-  // The next generation, which runs nowhere yet.
-  void AddGeneration(const ModelSpec& model) {
-    std::vector<Program>& programs = programs_.emplace_back();
-    for (const VariantSpec& variant : model.variants) {
-      programs.push_back({{}, sets_.Of(model.name, variant.name)});
-    }
-  }
-  // Of a variant of the last one.
-  void SetCurve(std::size_t variant, LatencyCurve curve) {
-    programs_.back()[variant].curve = std::move(curve);
-  }
-
-  Service Next(const StartBatch& start) override {
-    const ServiceNoise::Run run = noise_.Next();
-    const Program& program = programs_[start.generation][start.variant];
-    const auto mean_ns = static_cast<double>(program.curve.Mean(start.rows).count());
-    return {Duration(static_cast<std::int64_t>(mean_ns * factor_ * run.factor)) + batch_overhead_,
-            run.fails, program.on_chip};
-  }
-
- private:
-  struct Program {
-    LatencyCurve curve;  // mean service times alone on the device; empty where it is not placed
-    OnChip on_chip;
-  };
-  OnChipSets sets_;
-  ServiceNoise noise_;
-  const double factor_;
-  const Duration batch_overhead_;
-  std::vector<std::vector<Program>> programs_;  // [generation][variant]
-};
-
-// Sends to its targets in turn.
-class OpenLoopSource final : public Source {
- public:
-  struct Target {
-    std::uint32_t node = 0;
-    Arrival arrival;
-  };
-  // targets: not empty.
-  OpenLoopSource(const workload::ApplicationLoad& load, double load_factor, std::uint64_t seed,
-                 std::uint32_t group, std::vector<Target> targets)
-      : targets_(std::move(targets)),
-        arrivals_(workload::MakeArrivals(load.arrivals, load.spec.rate_per_s * load_factor, seed,
-                                         load.spec.name)),
-        cancel_share_(load.cancel_share),
-        cancel_after_(load.cancel_after),
-        cancel_(seed, fmt::format("cancel/{}", load.spec.name)) {
-    request_.group = group;
-  }
-
-  const SentRequest* Next() override {
-    const std::optional<Duration> scheduled = arrivals_->Next();
-    if (!scheduled) return nullptr;
-    request_.scheduled = *scheduled;
-    request_.node = targets_[next_].node;
-    request_.arrival = targets_[next_].arrival;
-    next_ = next_ + 1 == targets_.size() ? 0 : next_ + 1;
-    const bool goes = cancel_share_ > 0 && cancel_.Uniform() < cancel_share_;
-    request_.cancel_after = goes ? cancel_after_ : Duration(-1);
-    return &request_;
-  }
-
- private:
-  const std::vector<Target> targets_;
-  const std::unique_ptr<workload::ArrivalProcess> arrivals_;
-  const double cancel_share_;
-  const Duration cancel_after_;
-  RandomStream cancel_;
-  std::size_t next_ = 0;
-  SentRequest request_;
-};
 
 // One node in the making.
 class NodeAssembly {
@@ -123,20 +45,20 @@ class NodeAssembly {
     for (const ScenarioDevice& device : node_.devices) {
       result_.config.devices.push_back({device.name, device.behaviour.slots});
       // A seed of its own for each node: devices of the same name differ.
-      services_.push_back(std::make_unique<ProfiledService>(
+      auto service = std::make_unique<ProfiledService>(
           device.behaviour,
           ServiceNoise(device.behaviour, scenario_.seed, DeviceStream(device.name)),
-          node_.service_factor, node_.batch_overhead));
-      result_.devices.emplace_back().model = MakeDeviceModel(device.behaviour);
+          node_.service_factor, node_.batch_overhead, device.step);
+      services_.push_back(service.get());
+      result_.devices.push_back({MakeDeviceModel(device.behaviour), std::move(service)});
     }
     for (const ModelSpec& model : scenario_.models) AddModel(model);
-    for (std::size_t d = 0; d < node_.devices.size(); ++d) {
-      result_.devices[d].service = std::move(services_[d]);
-    }
     MakePolicy(make_policy);
     return std::move(result_);
   }
 
+  // By device; valid as long as the node.
+  const std::vector<ProfiledService*>& services() const { return services_; }
   // What the engine calls the scenario's applications.
   const std::vector<ApplicationIndex>& applications() const { return applications_; }
 
@@ -195,13 +117,29 @@ class NodeAssembly {
                     "");
         continue;
       }
-      services_[d]->SetCurve(v, *curve);
+      services_[d]->SetCurves(v, CurvesByStep(device, *profile, *curve));
       Placement& placement = variant.placements.emplace_back();
       placement.device = d;
       placement.instances = InstancesOf(model, device.behaviour.mechanism, device.behaviour.slots);
       placement.service = ServicePrediction(*std::move(curve));
     }
     return variant;
+  }
+
+  // At every step of the clock as the catalogue says; what the scenario says itself is the same at
+  // all.
+  std::vector<LatencyCurve> CurvesByStep(const ScenarioDevice& device,
+                                         const VariantProfile& profile, const LatencyCurve& curve) {
+    std::vector<LatencyCurve> curves(std::max<std::size_t>(device.steps.size(), 1), curve);
+    for (std::size_t step = 0; step < device.steps.size(); ++step) {
+      for (const VariantProfile& entry : device.steps[step].profiles) {
+        if (entry.model != profile.model || entry.variant != profile.variant) continue;
+        if (Result<LatencyCurve> made = LatencyCurve::Create(entry.points)) {
+          curves[step] = *std::move(made);
+        }
+      }
+    }
+    return curves;
   }
 
   void MakePolicy(const PolicyFactory& make_policy) {
@@ -223,7 +161,7 @@ class NodeAssembly {
   const ScenarioNode& node_;
   Faults& faults_;
   SimulatedNode result_;
-  std::vector<std::unique_ptr<ProfiledService>> services_;  // by device
+  std::vector<ProfiledService*> services_;  // by device
   std::vector<ApplicationIndex> applications_;
 };
 
@@ -232,41 +170,60 @@ bool Runs(const Generation& generation) {
                              [](const Variant& variant) { return !variant.placements.empty(); });
 }
 
-// indices: what the engines call the application, by node.
-std::unique_ptr<Source> MakeSource(const Scenario& scenario, std::uint32_t application_index,
-                                   const std::vector<SimulatedNode>& nodes,
-                                   const std::vector<ApplicationIndex>& indices, Faults& faults) {
-  const ScenarioApplication& application = scenario.applications[application_index];
-  const workload::ApplicationLoad& load = application.load;
-  std::vector<OpenLoopSource::Target> targets;
+// Where an application's requests go on each node. indices: what the engines call it, by node.
+std::vector<RoutedSource::Target> TargetsOf(const workload::ApplicationLoad& load,
+                                            const std::vector<SimulatedNode>& nodes,
+                                            const std::vector<ApplicationIndex>& indices) {
+  std::vector<RoutedSource::Target> targets;
   for (std::uint32_t n = 0; n < nodes.size(); ++n) {
-    const bool asked_for = std::ranges::count(application.nodes, nodes[n].name) > 0;
-    if (!application.nodes.empty() && !asked_for) continue;
-    const EngineConfig& config = nodes[n].config;
-    const auto generation =
-        std::ranges::find(config.generations, load.spec.model, &Generation::model);
-    if (!Runs(*generation)) {
-      if (!asked_for) continue;
-      faults.Add(application.place,
-                 fmt::format("application '{}': model '{}' runs on no device of node '{}'",
-                             load.spec.name, load.spec.model, nodes[n].name),
-                 "an entry in the node's profile, for a device where the model is placed");
-    }
-    OpenLoopSource::Target& target = targets.emplace_back();
+    const std::vector<Generation>& generations = nodes[n].config.generations;
+    const auto generation = std::ranges::find(generations, load.spec.model, &Generation::model);
+    RoutedSource::Target& target = targets.emplace_back();
     target.node = n;
-    target.arrival.generation =
-        static_cast<GenerationIndex>(generation - config.generations.begin());
+    target.arrival.generation = static_cast<GenerationIndex>(generation - generations.begin());
     target.arrival.rows = load.rows;
     target.arrival.application = indices[n];
   }
+  return targets;
+}
+
+// Those that it goes round at the start.
+std::vector<RoutedSource::Target> FirstTargets(const ScenarioApplication& application,
+                                               const std::vector<SimulatedNode>& nodes,
+                                               const std::vector<RoutedSource::Target>& all,
+                                               Faults& faults) {
+  const ApplicationSpec& spec = application.load.spec;
+  std::vector<RoutedSource::Target> targets;
+  for (const RoutedSource::Target& target : all) {
+    const SimulatedNode& node = nodes[target.node];
+    const bool asked_for = std::ranges::count(application.nodes, node.name) > 0;
+    if (!application.nodes.empty() && !asked_for) continue;
+    if (!Runs(node.config.generations[target.arrival.generation])) {
+      if (!asked_for) continue;
+      faults.Add(application.place,
+                 fmt::format("application '{}': model '{}' runs on no device of node '{}'",
+                             spec.name, spec.model, node.name),
+                 "an entry in the node's profile, for a device where the model is placed");
+    }
+    targets.push_back(target);
+  }
   if (targets.empty()) {
     faults.Add(application.place,
-               fmt::format("application '{}': model '{}' runs on no device", load.spec.name,
-                           load.spec.model),
+               fmt::format("application '{}': model '{}' runs on no device", spec.name, spec.model),
                "an entry in the profile of a node, for a device where the model is placed");
   }
-  return std::make_unique<OpenLoopSource>(load, scenario.load_factor, scenario.seed,
-                                          application_index, std::move(targets));
+  return targets;
+}
+
+// To load it and to warm it up, one row after another.
+Duration TimeToLoad(const ModelSpec& model, Duration load_time, const Generation& generation) {
+  Duration takes = load_time;
+  for (const Variant& variant : generation.variants) {
+    for (const Placement& placement : variant.placements) {
+      takes += placement.service.curve().Mean(1) * model.warmup_runs;
+    }
+  }
+  return takes;
 }
 
 }  // namespace
@@ -278,6 +235,8 @@ std::unique_ptr<ScenarioRun> ScenarioRun::Create(const Scenario& scenario,
   Assembly assembly;
   // [application][node]
   std::vector<std::vector<ApplicationIndex>> indices(scenario.applications.size());
+  std::vector<std::vector<Changes::Clocked>> devices;
+  std::vector<std::vector<Changes::Loadable>> models;
   for (std::size_t n = 0; n < scenario.nodes.size(); ++n) {
     const ScenarioNode& node = scenario.nodes[n];
     NodeAssembly making(scenario, node, faults);
@@ -285,13 +244,40 @@ std::unique_ptr<ScenarioRun> ScenarioRun::Create(const Scenario& scenario,
     for (std::size_t a = 0; a < indices.size(); ++a) {
       indices[a].push_back(making.applications()[a]);
     }
+    std::vector<Changes::Clocked>& clocked = devices.emplace_back();
     for (DeviceIndex d = 0; d < node.devices.size(); ++d) {
-      assembly.watched.push_back({n, d, node.name, node.devices[d], {}, {}});
+      const ScenarioDevice& device = node.devices[d];
+      Watched& watched = assembly.watched.emplace_back();
+      watched.node = n;
+      watched.device = d;
+      watched.node_name = node.name;
+      watched.device_name = device.name;
+      Changes::Clocked& clock = clocked.emplace_back();
+      clock.service = making.services()[d];
+      for (const ScenarioDevice::ClockStep& step : device.steps) {
+        clock.powers.push_back({device.idle_w.value_or(0), step.busy_w, step.one_row_w});
+      }
+      if (!device.idle_w || !device.busy_w) continue;
+      watched.meter = std::make_unique<DeviceMeter>(
+          DeviceMeter::Power{*device.idle_w, *device.busy_w, device.one_row_w});
+      clock.meter = watched.meter.get();
+    }
+    std::vector<Changes::Loadable>& loadable = models.emplace_back();
+    for (GenerationIndex g = 0; g < scenario.models.size(); ++g) {
+      const Generation& generation = assembly.nodes.back().config.generations[g];
+      loadable.push_back({{g, generation, {}},
+                          TimeToLoad(scenario.models[g], scenario.load_times[g], generation)});
     }
   }
+  std::vector<Changes::Moving> moving;
   for (std::uint32_t a = 0; a < scenario.applications.size(); ++a) {
     const workload::ApplicationLoad& load = scenario.applications[a].load;
-    assembly.sources.push_back(MakeSource(scenario, a, assembly.nodes, indices[a], faults));
+    std::vector<RoutedSource::Target> targets = TargetsOf(load, assembly.nodes, indices[a]);
+    std::unique_ptr<RoutedSource> source =
+        MakeSource(load, scenario.load_factor, scenario.seed, a,
+                   FirstTargets(scenario.applications[a], assembly.nodes, targets, faults));
+    moving.push_back({source.get(), targets.front().arrival.generation, std::move(targets)});
+    assembly.sources.push_back(std::move(source));
     const auto model = std::ranges::find(scenario.models, load.spec.model, &ModelSpec::name);
     Tally::SourceFacts& facts = assembly.facts.emplace_back();
     facts.slo = load.spec.slo ? load.spec.slo : model->slo;
@@ -299,6 +285,25 @@ std::unique_ptr<ScenarioRun> ScenarioRun::Create(const Scenario& scenario,
     for (const VariantSpec& variant : model->variants) {
       facts.accuracy_pct.push_back(variant.accuracy_pct.value_or(0));
     }
+  }
+  for (const ScenarioEvent& event : scenario.events) {
+    const GenerationIndex model = event.kind == ScenarioEvent::Kind::kMove
+                                      ? moving[event.application].generation
+                                      : event.model;
+    if (event.kind == ScenarioEvent::Kind::kFrequency ||
+        Runs(assembly.nodes[event.node].config.generations[model])) {
+      continue;
+    }
+    faults.Add(event.place,
+               fmt::format("model '{}' runs on no device of node '{}'", scenario.models[model].name,
+                           assembly.nodes[event.node].name),
+               "an entry in the node's profile, for a device where the model is placed");
+  }
+  if (!scenario.events.empty() || std::ranges::any_of(scenario.nodes, [](const ScenarioNode& node) {
+        return !node.without.empty();
+      })) {
+    assembly.changes = std::make_unique<Changes>(scenario, std::move(models), std::move(devices),
+                                                 std::move(moving));
   }
   const bool good = faults.empty();
   all_faults.Append(std::move(faults));
@@ -310,7 +315,9 @@ ScenarioRun::ScenarioRun(const Scenario& scenario, Assembly assembly)
     : warmup_(scenario.warmup),
       end_(scenario.warmup + scenario.duration),
       tally_(std::move(assembly.facts), scenario.nodes.size(), scenario.warmup, scenario.duration),
-      simulator_(std::move(assembly.nodes), std::move(assembly.sources), end_, tally_),
+      changes_(std::move(assembly.changes)),
+      simulator_(std::move(assembly.nodes), std::move(assembly.sources), end_, tally_,
+                 changes_.get()),
       watched_(std::move(assembly.watched)) {}
 
 bool ScenarioRun::Advance(Duration until) {
@@ -321,6 +328,7 @@ bool ScenarioRun::Advance(Duration until) {
     simulator_.Advance(TimePoint(mark));
     for (Watched& watched : watched_) {
       watched.*seen = See(watched, TimePoint(mark));
+      if (watched.meter != nullptr) watched.meter->Take((watched.*seen).reading);
     }
   };
   pass(warmup_, &Watched::before);
@@ -329,9 +337,11 @@ bool ScenarioRun::Advance(Duration until) {
 }
 
 ScenarioRun::Seen ScenarioRun::See(const Watched& watched, TimePoint at) const {
-  const DeviceStats& stats = simulator_.engine(watched.node).stats().devices[watched.device];
-  const DeviceModel& device = simulator_.device(watched.node, watched.device);
-  return {device.FullWorkSeconds(at), stats.batches, stats.rows, device.switches()};
+  Seen seen;
+  seen.reading = ReadDevice(simulator_, watched.node, watched.device, at);
+  seen.switches = simulator_.device(watched.node, watched.device).switches();
+  if (watched.meter != nullptr) seen.energy_j = watched.meter->EnergyJ(seen.reading);
+  return seen;
 }
 
 Duration ScenarioRun::measured() const {
@@ -353,20 +363,15 @@ std::vector<DeviceUse> ScenarioRun::devices() const {
   for (const Watched& watched : watched_) {
     DeviceUse& use = uses.emplace_back();
     use.node = watched.node_name;
-    use.name = watched.spec.name;
+    use.name = watched.device_name;
     if (measured_s == 0) continue;
     const Seen after = passed_ == end_ ? watched.after : See(watched, simulator_.now());
-    use.utilization = (after.full_work_s - watched.before.full_work_s) / measured_s;
-    use.batches = after.batches - watched.before.batches;
-    use.rows = after.rows - watched.before.rows;
-    use.switches = after.switches - watched.before.switches;
-    if (watched.spec.idle_w && watched.spec.busy_w) {
-      const double batches_a_row =
-          use.rows == 0 ? 0 : static_cast<double>(use.batches) / static_cast<double>(use.rows);
-      const double busy_w = *watched.spec.busy_w - watched.spec.one_row_w * batches_a_row;
-      use.energy_j =
-          measured_s * (*watched.spec.idle_w + use.utilization * (busy_w - *watched.spec.idle_w));
-    }
+    const Seen& before = watched.before;
+    use.utilization = (after.reading.full_work_s - before.reading.full_work_s) / measured_s;
+    use.batches = after.reading.batches - before.reading.batches;
+    use.rows = after.reading.rows - before.reading.rows;
+    use.switches = after.switches - before.switches;
+    if (watched.meter != nullptr) use.energy_j = after.energy_j - before.energy_j;
   }
   return uses;
 }

@@ -10,6 +10,8 @@
 #include "base/fault.h"
 #include "engine/event_observer.h"
 #include "policy/interface/policy_factory.h"
+#include "sim/changes.h"
+#include "sim/device_meter.h"
 #include "sim/scenario.h"
 #include "sim/simulator.h"
 #include "sim/tally.h"
@@ -51,21 +53,25 @@ class ScenarioRun {
   std::uint64_t events() const;
   // After the last Advance().
   std::vector<DeviceUse> devices() const;
+  // The scenario's events that have come so far, in the order of their beginnings.
+  std::vector<Change> changes() const {
+    return changes_ == nullptr ? std::vector<Change>() : changes_->changes();
+  }
 
  private:
   struct Assembly;
   struct Seen {  // of a device
-    double full_work_s = 0;
-    std::uint64_t batches = 0;
-    std::uint64_t rows = 0;
+    DeviceMeter::Reading reading;
     std::uint64_t switches = 0;
+    double energy_j = 0;
   };
   struct Watched {
     std::size_t node = 0;
     DeviceIndex device = 0;
     std::string node_name;
-    ScenarioDevice spec;
-    Seen before;  // the measured time
+    std::string device_name;
+    std::unique_ptr<DeviceMeter> meter;  // none without power
+    Seen before;                         // the measured time
     Seen after;
   };
 
@@ -75,6 +81,7 @@ class ScenarioRun {
   const Duration warmup_;
   const Duration end_;
   Tally tally_;
+  std::unique_ptr<Changes> changes_;  // none where nothing changes
   Simulator simulator_;
   std::vector<Watched> watched_;
   Duration passed_{-1};  // the last mark

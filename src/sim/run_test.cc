@@ -7,7 +7,9 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "policy/registry.h"
@@ -42,6 +44,20 @@ struct Interval {
   double mean;
   double half;
 };
+// Of ten runs.
+Interval IntervalOf(const std::vector<double>& means) {
+  const auto runs = static_cast<double>(means.size());
+  double sum = 0;
+  double squares = 0;
+  for (const double mean : means) {
+    sum += mean;
+    squares += mean * mean;
+  }
+  const double mean = sum / runs;
+  const double variance = (squares - sum * mean) / (runs - 1);
+  return {mean, 3.25 * std::sqrt(variance / runs)};
+}
+
 struct Station {
   std::string device = "kind: serial";
   std::string model = "instances: 1";
@@ -50,8 +66,7 @@ struct Station {
 };
 Interval MeanResponse(const Station& station, double rate_per_s, int seconds) {
   constexpr int kRuns = 10;
-  double sum = 0;
-  double squares = 0;
+  std::vector<double> means;
   for (int seed = 1; seed <= kRuns; ++seed) {
     const auto run = Done(fmt::format(R"(
 duration: {}s
@@ -68,13 +83,9 @@ applications: [{{name: a, model: m, rate: {}/s}}]
 )",
                                       seconds, seconds / 20, seed, station.policy, station.model,
                                       station.device, station.points, rate_per_s));
-    const double mean_ms = run->tally().sources()[0].latency.MeanNs() * 1e-6;
-    sum += mean_ms;
-    squares += mean_ms * mean_ms;
+    means.push_back(run->tally().sources()[0].latency.MeanNs() * 1e-6);
   }
-  const double mean = sum / kRuns;
-  const double variance = (squares - sum * mean) / (kRuns - 1);
-  return {mean, 3.25 * std::sqrt(variance / kRuns)};
+  return IntervalOf(means);
 }
 
 // Probability of waiting in M/M/c (Erlang C), offered load a < c.
@@ -89,6 +100,48 @@ double ErlangC(int c, double a) {
 void ExpectTheory(const Interval& seen, double theory_ms) {
   EXPECT_LT(seen.half, 0.06 * theory_ms);
   EXPECT_NEAR(seen.mean, theory_ms, seen.half);
+}
+
+// Machine repair, M/M/1//N: clients who think for 1/lambda on the mean, one server with rate mu.
+// With all probabilities relative to that of the empty system, p_k = p_{k-1} (N - k + 1) lambda /
+// mu.
+double RepairResponseMs(int clients, double think_ms, double service_ms) {
+  double p = 1;
+  double sum = 1;
+  double busy = 0;
+  for (int k = 1; k <= clients; ++k) {
+    p *= (clients - k + 1) * service_ms / think_ms;
+    sum += p;
+    busy += p;
+  }
+  // Little's law for the whole round: N = X (think + response), X = busy share / service.
+  const double throughput = busy / sum / service_ms;
+  return clients / throughput - think_ms;
+}
+
+TEST(Theory, ClientsWhoWaitForTheirAnswers) {
+  for (const int clients : {3, 12}) {
+    constexpr int kRuns = 10;
+    std::vector<double> means;
+    for (int seed = 1; seed <= kRuns; ++seed) {
+      const auto run = Done(fmt::format(R"(
+duration: 300s
+warmup: 10s
+seed: {}
+policy: {{name: fifo}}
+models: [{{name: m, instances: 1}}]
+nodes:
+  - name: n
+    devices: [{{name: d, kind: serial, noise: exponential}}]
+    profile: {{variants: [{{model: m, variant: default, device: d, points: [{{rows: 1, mean: 10ms}}]}}]}}
+applications:
+  - {{name: a, model: m, arrivals: {{kind: closed, clients: {}, think: 60ms}}}}
+)",
+                                        seed, clients));
+      means.push_back(run->tally().sources()[0].latency.MeanNs() * 1e-6);
+    }
+    ExpectTheory(IntervalOf(means), RepairResponseMs(clients, 60, 10));
+  }
 }
 
 TEST(Theory, MM1) {
@@ -440,6 +493,124 @@ TEST(ScenarioRun, WhatCannotRunIsAFault) {
   EXPECT_THAT(message, HasSubstr("application 'y': model 'b' runs on no device of node 'one'"));
   EXPECT_THAT(message, HasSubstr("s.yaml:5:16: "));
   EXPECT_THAT(message, HasSubstr("eddf"));
+}
+
+// Two nodes, deterministic services of 10 ms, 50 requests a second.
+std::string TwoNodes(const std::string& events, const std::string& more = "") {
+  return fmt::format(R"(
+duration: 10s
+warmup: 0s
+policy: {{name: fifo}}
+models: [{{name: m, load_time: 2s, warmup: 3}}]
+nodes:
+  - name: left
+    devices: [{{name: d, kind: serial, power: {{idle_w: 1, busy_w: 3}}}}]
+    profile: {{variants: [{{model: m, variant: default, device: d, points: [{{rows: 1, mean: 10ms}}]}}]}}
+  - name: right
+    {}
+    devices: [{{name: d, kind: serial, power: {{idle_w: 1, busy_w: 3}}}}]
+    profile: {{variants: [{{model: m, variant: default, device: d, points: [{{rows: 1, mean: 10ms}}]}}]}}
+applications: [{{name: a, model: m, rate: 50/s, arrivals: constant, nodes: [left]}}]
+events:
+{}
+)",
+                     more, events);
+}
+
+// (what, at, done) in ms; -1: not done.
+std::vector<std::tuple<std::string, std::int64_t, std::int64_t>> ChangesOf(const ScenarioRun& run) {
+  std::vector<std::tuple<std::string, std::int64_t, std::int64_t>> changes;
+  for (const Change& change : run.changes()) {
+    const std::int64_t done = change.done ? change.done->count() / 1'000'000 : -1;
+    changes.emplace_back(change.what, change.at.count() / 1'000'000, done);
+  }
+  return changes;
+}
+using Changed = std::vector<std::tuple<std::string, std::int64_t, std::int64_t>>;
+
+TEST(Changes, ALoadTakesItsTimeAndItsWarmUp) {
+  const auto run = Done(TwoNodes(R"(
+  - {at: 1s, unload: m, node: left}
+  - {at: 3s, load: m, node: left}
+  - {at: 4s, load: m, node: left}
+  - {at: 9s, load: m, node: left}
+)"));
+  EXPECT_EQ(ChangesOf(*run)[1], (std::tuple("load m", 3000, 5030)));
+  EXPECT_EQ(ChangesOf(*run)[2], (std::tuple("load m", 4000, 5030))) << "it is under way";
+  EXPECT_EQ(ChangesOf(*run)[3], (std::tuple("load m", 9000, 9000))) << "it is there";
+  const SourceTally& tally = run->tally().sources()[0];
+  EXPECT_EQ(tally.sent, 500U);
+  // Between 1 s and 5.03 s nobody has it.
+  const std::uint64_t rejected = CountOf(tally, Outcome::kRejected);
+  EXPECT_NEAR(static_cast<double>(rejected), 4.03 * 50, 1);
+  EXPECT_EQ(tally.reject_reasons[static_cast<std::size_t>(RejectReason::kModelUnavailable)],
+            rejected);
+  EXPECT_EQ(CountOf(tally, Outcome::kOnTime), tally.sent - rejected);
+}
+
+// 20 requests at once, 10 ms each: what was accepted is answered, then the model is gone.
+TEST(Changes, AnUnloadWaitsForWhatWasAccepted) {
+  const std::string trace = testing::TempDir() + "/burst.csv";
+  std::ofstream(trace) << "1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n2\n3\n";
+  std::string text = TwoNodes("  - {at: 1005ms, unload: m, node: left}\n");
+  const std::size_t at = text.find("rate: 50/s, arrivals: constant");
+  text.replace(at, 30, fmt::format("arrivals: {{kind: trace, file: {}, speed: 1}}", trace));
+  const auto run = Done(text);
+  const SourceTally& tally = run->tally().sources()[0];
+  EXPECT_EQ(CountOf(tally, Outcome::kOnTime), 10U);
+  EXPECT_EQ(CountOf(tally, Outcome::kRejected), 2U);
+  EXPECT_EQ(ChangesOf(*run), (Changed{{"unload m", 1005, 1100}}));
+  std::filesystem::remove(trace);
+}
+
+TEST(Changes, AnApplicationMovesWhenItsModelServesThere) {
+  const auto run = Done(TwoNodes("  - {at: 2s, move: a, to: right}\n", "without: [m]"));
+  EXPECT_EQ(ChangesOf(*run), (Changed{{"move a", 2000, 4030}}));
+  const SourceTally& tally = run->tally().sources()[0];
+  EXPECT_EQ(CountOf(tally, Outcome::kOnTime), 500U) << "nobody noticed";
+  EXPECT_NEAR(static_cast<double>(tally.devices[0][0]), 4.03 * 50, 1);
+  EXPECT_EQ(tally.devices[0][0] + tally.devices[1][0], 500U);
+  // Idle 10 s at 1 W, and 2 W more for 10 ms a request.
+  EXPECT_NEAR(*run->devices()[0].energy_j, 10 + 0.02 * static_cast<double>(tally.devices[0][0]),
+              1e-6);
+}
+
+TEST(Changes, RoundsPassOverANodeWithoutTheModel) {
+  std::string text = TwoNodes("  - {at: 5s, unload: m, node: right}\n");
+  text.replace(text.find(", nodes: [left]"), 15, "");
+  const auto run = Done(text);
+  const SourceTally& tally = run->tally().sources()[0];
+  EXPECT_EQ(CountOf(tally, Outcome::kOnTime), 500U);
+  EXPECT_NEAR(static_cast<double>(tally.devices[1][0]), 125, 1);
+}
+
+// The Nano's clock takes 650 ms to change; then batches take longer, for less power.
+TEST(Changes, AClockStepHoldsAfterItsLatency) {
+  const auto run_with = [](const std::string& events) {
+    return Done(fmt::format(R"(
+duration: 10s
+warmup: 0s
+policy: {{name: fifo}}
+catalogue: {}
+models: [{{name: inception_v3, variants: [{{name: default, is: fp16}}]}}]
+nodes: [{{name: n, devices: [{{name: gpu, is: jetson-nano/gpu}}]}}]
+applications: [{{name: a, model: inception_v3, rate: 5/s, arrivals: constant}}]
+{}
+)",
+                            DULY_DEVICES, events));
+  };
+  const auto fast = run_with("");
+  const auto slow = run_with("events: [{at: 0s, frequency: 460.8MHz, node: n, device: gpu}]");
+  const auto late = run_with("events: [{at: 5s, frequency: 460.8MHz, node: n, device: gpu}]");
+  EXPECT_EQ(ChangesOf(*late), (Changed{{"gpu at 460.8MHz", 5000, 5650}}));
+  const auto busy = [](const ScenarioRun& run) { return run.devices()[0].utilization; };
+  const auto energy = [](const ScenarioRun& run) { return *run.devices()[0].energy_j; };
+  EXPECT_GT(busy(*slow), 1.3 * busy(*fast));
+  // 5.65 s of the one and 4.35 s of the other; of the slow run 0.65 s are fast.
+  const double share = 4.35 / 9.35;
+  EXPECT_NEAR(busy(*late), busy(*fast) + share * (busy(*slow) - busy(*fast)), 0.01);
+  EXPECT_NEAR(energy(*late), energy(*fast) + share * (energy(*slow) - energy(*fast)), 0.5);
+  EXPECT_NE(energy(*slow), energy(*fast));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <set>
@@ -22,6 +23,7 @@ namespace {
 
 constexpr std::uint32_t kMaxSlots = 1024;
 constexpr std::uint32_t kMaxRows = 65536;
+constexpr std::uint32_t kMaxWarmUpRuns = 1000;
 constexpr std::uint32_t kMaxQueueRequests = 1'000'000;
 constexpr double kMaxWatts = 1e6;
 
@@ -45,6 +47,7 @@ class ScenarioReader {
     for (const YamlValue& application : root.Required("applications").AsNonEmptyList()) {
       ReadApplication(application);
     }
+    for (const YamlValue& event : root["events"].AsList()) ReadEvent(event);
   }
 
  private:
@@ -94,6 +97,8 @@ class ScenarioReader {
     model.slo = map["slo"].AsPositiveDuration();
     model.timeout = map["timeout"].AsPositiveDuration();
     model.instances = map["instances"].AsCount(1, kMaxSlots).value_or(0);
+    scenario_.load_times.push_back(map["load_time"].AsDuration().value_or(Duration(0)));
+    model.warmup_runs = map["warmup"].AsCount(0, kMaxWarmUpRuns).value_or(model.warmup_runs);
     if (const YamlValue batching = map["dynamic_batching"]; batching.present()) {
       YamlMap settings = batching.AsMap();
       DynamicBatching& dynamic = model.dynamic_batching.emplace();
@@ -149,16 +154,19 @@ class ScenarioReader {
     Origin origin{*found, found->device->top_hz()};
     const std::optional<std::uint64_t> hz = frequency.AsFrequency();
     const std::vector<std::uint64_t>& steps = found->device->clock_hz;
-    if (hz && std::ranges::count(steps, *hz) == 0) {
-      std::vector<std::string> known;
-      for (const std::uint64_t step : steps) known.push_back(FormatFrequency(step));
-      frequency.Fail(fmt::format("{} is no step of the clock", FormatFrequency(*hz)),
-                     known.empty() ? "no 'frequency': the catalogue has no clock of this device"
-                                   : fmt::format("one of: {}", fmt::join(known, ", ")));
-    } else {
-      origin.hz = hz.value_or(origin.hz);
-    }
+    if (hz && IsStep(frequency, *hz, steps)) origin.hz = *hz;
     return origin;
+  }
+
+  static bool IsStep(const YamlValue& value, std::uint64_t hz,
+                     const std::vector<std::uint64_t>& steps) {
+    if (std::ranges::count(steps, hz) > 0) return true;
+    std::vector<std::string> known;
+    for (const std::uint64_t step : steps) known.push_back(FormatFrequency(step));
+    value.Fail(fmt::format("{} is no step of the clock", FormatFrequency(hz)),
+               known.empty() ? "no 'frequency': the catalogue has no clock of this device"
+                             : fmt::format("one of: {}", fmt::join(known, ", ")));
+    return false;
   }
 
   // What the catalogue says of a device, before the scenario changes it.
@@ -179,9 +187,14 @@ class ScenarioReader {
     // The power of the whole board counts once, with the first of its devices.
     const bool is_first = making.boards.insert(origin.found.board_name).second;
     device.idle_w = is_first ? origin.found.board->static_w : 0;
-    const double many_w = known.Watts(origin.hz, std::numeric_limits<std::uint32_t>::max());
-    device.busy_w = *device.idle_w + many_w;
-    device.one_row_w = many_w - known.Watts(origin.hz, 1);
+    SetBusyPower(known, origin.hz, *device.idle_w, device.busy_w.emplace(), device.one_row_w);
+  }
+
+  static void SetBusyPower(const BoardDevice& device, std::uint64_t hz, double idle_w,
+                           double& busy_w, double& one_row_w) {
+    const double many_w = device.Watts(hz, std::numeric_limits<std::uint32_t>::max());
+    busy_w = idle_w + many_w;
+    one_row_w = many_w - device.Watts(hz, 1);
   }
 
   ScenarioDevice ReadDevice(const YamlValue& value, NodeInMaking& making) {
@@ -210,9 +223,25 @@ class ScenarioReader {
       device.one_row_w = 0;
     }
     if (origin) {
-      std::vector<VariantProfile> profiles = CatalogueProfile(
-          *origin->found.device, device.name, origin->hz, device.behaviour.threads, of_catalogue_);
-      std::ranges::move(profiles, std::back_inserter(making.profiles));
+      const auto profile_at = [&](std::uint64_t hz) {
+        return CatalogueProfile(*origin->found.device, device.name, hz, device.behaviour.threads,
+                                of_catalogue_);
+      };
+      std::ranges::move(profile_at(origin->hz), std::back_inserter(making.profiles));
+      const std::vector<std::uint64_t>& clock = origin->found.device->clock_hz;
+      const bool own_power = map["power"].present();
+      for (const std::uint64_t hz : clock) {
+        ScenarioDevice::ClockStep& step = device.steps.emplace_back();
+        step.hz = hz;
+        step.profiles = profile_at(hz);
+        step.busy_w = device.busy_w.value_or(0);
+        step.one_row_w = device.one_row_w;
+        if (!own_power && device.busy_w) {
+          SetBusyPower(*origin->found.device, hz, *device.idle_w, step.busy_w, step.one_row_w);
+        }
+      }
+      device.step = static_cast<std::size_t>(std::ranges::find(clock, origin->hz) - clock.begin());
+      device.clock_change = origin->found.device->clock_change;
     }
     return device;
   }
@@ -239,8 +268,20 @@ class ScenarioReader {
     std::erase_if(making.profiles, [&](const VariantProfile& entry) {
       return node.profile.Find(entry.model, entry.variant, entry.device) != nullptr;
     });
+    for (ScenarioDevice& device : node.devices) {
+      for (ScenarioDevice::ClockStep& step : device.steps) {
+        std::erase_if(step.profiles, [&](const VariantProfile& entry) {
+          return node.profile.Find(entry.model, entry.variant, entry.device) != nullptr;
+        });
+      }
+    }
     std::ranges::move(making.profiles, std::back_inserter(node.profile.variants));
     ReadPlacement(map["placement"], in_order, node.placement);
+    for (const YamlValue& item : map["without"].AsList()) {
+      if (const auto model = IndexOf(item, "model", scenario_.models, &ModelSpec::name)) {
+        node.without.push_back(*model);
+      }
+    }
     node.policy = policy_;
     if (const YamlValue policy = map["policy"]; policy.present()) {
       node.policy.options.clear();
@@ -274,6 +315,74 @@ class ScenarioReader {
       application.nodes.push_back(node);
     }
     scenario_.applications.push_back(std::move(application));
+  }
+
+  // Of the one that the value names; a fault where there is none.
+  template <typename Range, typename Name>
+  static std::optional<std::uint32_t> IndexOf(const YamlValue& value, std::string_view what,
+                                              const Range& range, Name name_of) {
+    const std::optional<std::string> name = value.AsText();
+    if (!name) return std::nullopt;
+    std::set<std::string> known;
+    std::uint32_t index = 0;
+    for (const auto& element : range) {
+      if (std::invoke(name_of, element) == *name) return index;
+      known.insert(std::invoke(name_of, element));
+      ++index;
+    }
+    CheckName(value, what, *name, known);
+    return std::nullopt;
+  }
+
+  void ReadEvent(const YamlValue& value) {
+    using Event = ScenarioEvent::Kind;
+    YamlMap map = value.AsMap();
+    ScenarioEvent event;
+    event.place = value.place();
+    event.at = map.Required("at").AsDuration().value_or(Duration(0));
+    const YamlValue load = map["load"];
+    const YamlValue unload = map["unload"];
+    const YamlValue frequency = map["frequency"];
+    const YamlValue move = map["move"];
+    const auto present = {load.present(), unload.present(), frequency.present(), move.present()};
+    if (std::ranges::count(present, true) != 1) {
+      value.Fail("an event does one thing", "one of: load, unload, frequency, move");
+      return;
+    }
+    const std::optional<std::uint32_t> node = IndexOf(map.Required(move.present() ? "to" : "node"),
+                                                      "node", scenario_.nodes, &ScenarioNode::name);
+    event.node = node.value_or(0);
+    std::optional<std::uint32_t> what;
+    if (load.present() || unload.present()) {
+      event.kind = load.present() ? Event::kLoad : Event::kUnload;
+      what = IndexOf(load.present() ? load : unload, "model", scenario_.models, &ModelSpec::name);
+      event.model = what.value_or(0);
+    } else if (move.present()) {
+      event.kind = Event::kMove;
+      what = IndexOf(move, "application", scenario_.applications,
+                     [](const ScenarioApplication& a) { return a.load.spec.name; });
+      event.application = what.value_or(0);
+    } else {
+      event.kind = Event::kFrequency;
+      const YamlValue device = map.Required("device");
+      if (node) {
+        what = IndexOf(device, "device", scenario_.nodes[*node].devices, &ScenarioDevice::name);
+      }
+      event.device = what.value_or(0);
+      if (what) what = StepOf(frequency, scenario_.nodes[*node].devices[*what], event);
+    }
+    if (node && what) scenario_.events.push_back(std::move(event));
+  }
+
+  static std::optional<std::uint32_t> StepOf(const YamlValue& value, const ScenarioDevice& device,
+                                             ScenarioEvent& event) {
+    const std::optional<std::uint64_t> hz = value.AsFrequency();
+    if (!hz) return std::nullopt;
+    std::vector<std::uint64_t> steps;
+    for (const ScenarioDevice::ClockStep& step : device.steps) steps.push_back(step.hz);
+    if (!IsStep(value, *hz, steps)) return std::nullopt;
+    event.step = static_cast<std::size_t>(std::ranges::find(steps, *hz) - steps.begin());
+    return event.device;
   }
 
   Scenario& scenario_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/scenario.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -129,6 +130,22 @@ TEST(Scenario, DevicesThatCannotBeAreFaults) {
   EXPECT_THAT(FaultsOf(Replaced("co_resident: [[a, b]]", "co_resident: [[a], [a, b]]")),
               HasSubstr("'a' is in a set already"));
   EXPECT_THAT(FaultsOf(Replaced("swap: {a: 10ms, b: 4ms}, ", "")), HasSubstr("swap"));
+}
+
+TEST(Scenario, EventsThatCannotBeAreFaults) {
+  const auto faults = [](const std::string& event) {
+    return FaultsOf(Replaced("seed: 7", fmt::format("seed: 7\nevents: [{}]", event)));
+  };
+  EXPECT_EQ(faults("{at: 1s, load: a, node: board}"), "");
+  EXPECT_THAT(faults("{at: 1s, load: z, node: board}"), HasSubstr("there is no model 'z'"));
+  EXPECT_THAT(faults("{at: 1s, unload: a, node: bord}"), HasSubstr("there is no node 'bord'"));
+  EXPECT_THAT(faults("{at: 1s, move: nobody, to: board}"),
+              HasSubstr("there is no application 'nobody'"));
+  EXPECT_THAT(faults("{at: 1s, load: a, unload: a, node: board}"),
+              HasSubstr("an event does one thing"));
+  EXPECT_THAT(faults("{load: a, node: board}"), HasSubstr("'at' is missing"));
+  EXPECT_THAT(faults("{at: 1s, frequency: 1GHz, node: board, device: gpu}"),
+              HasSubstr("the catalogue has no clock of this device"));
 }
 
 TEST(Scenario, AllFaultsAreListed) {

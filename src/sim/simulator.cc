@@ -9,7 +9,7 @@ namespace duly::sim {
 namespace {
 
 std::size_t EntriesOf(const std::vector<SimulatedNode>& nodes, std::size_t sources) {
-  std::size_t entries = sources + 1;
+  std::size_t entries = sources + 2;
   for (const SimulatedNode& node : nodes) entries += node.devices.size() + 1;
   return entries;
 }
@@ -17,25 +17,31 @@ std::size_t EntriesOf(const std::vector<SimulatedNode>& nodes, std::size_t sourc
 }  // namespace
 
 Simulator::Simulator(std::vector<SimulatedNode> nodes, std::vector<std::unique_ptr<Source>> sources,
-                     Duration end, EndObserver& observer)
-    : end_(end), observer_(observer), agenda_(EntriesOf(nodes, sources.size())) {
+                     Duration end, EndObserver& observer, Script* script)
+    : end_(end), observer_(observer), script_(script), agenda_(EntriesOf(nodes, sources.size())) {
   timer_.kind = Event::Kind::kTimer;
   arrival_.kind = Event::Kind::kArrival;
   done_.kind = Event::Kind::kBatchDone;
   cancel_.kind = Event::Kind::kCancel;
+  load_.kind = Event::Kind::kLoad;
+  unload_.kind = Event::Kind::kUnload;
   for (SimulatedNode& simulated : nodes) {
     Node& node = nodes_.emplace_back();
     DULY_CHECK(simulated.devices.size() == simulated.config.devices.size());
     for (const EngineDevice& device : simulated.config.devices) {
       node.batches.emplace_back(device.slots);
     }
+    served_.by_node_.emplace_back(simulated.config.generations.size(), true);
     node.engine =
         std::make_unique<Engine>(std::move(simulated.config), std::move(simulated.policy));
     node.devices = std::move(simulated.devices);
     node.to_node = simulated.to_node;
     node.from_node = simulated.from_node;
   }
-  for (std::unique_ptr<Source>& source : sources) sources_.push_back({std::move(source), nullptr});
+  for (std::unique_ptr<Source>& source : sources) {
+    const bool listens = source->listens();
+    sources_.push_back({std::move(source), listens});
+  }
 
   // What happens at the same instant happens in this order.
   for (std::uint32_t n = 0; n < nodes_.size(); ++n) {
@@ -50,6 +56,9 @@ Simulator::Simulator(std::vector<SimulatedNode> nodes, std::vector<std::unique_p
   }
   later_entry_ = static_cast<std::uint32_t>(entries_.size());
   entries_.push_back({Entry::Kind::kLater, 0, 0});
+  script_entry_ = static_cast<std::uint32_t>(entries_.size());
+  entries_.push_back({Entry::Kind::kScript, 0, 0});
+  SetScript();
   first_source_entry_ = static_cast<std::uint32_t>(entries_.size());
   for (std::uint32_t s = 0; s < sources_.size(); ++s) {
     entries_.push_back({Entry::Kind::kSource, 0, s});
@@ -72,27 +81,36 @@ bool Simulator::Advance(TimePoint until) {
       case Entry::Kind::kLater:
         OnLater();
         break;
+      case Entry::Kind::kScript:
+        script_->Act(now_, *this);
+        SetScript();
+        break;
       case Entry::Kind::kSource:
         OnSource(entry.index);
         break;
     }
+    for (std::uint32_t n = 0; draining_ > 0 && n < nodes_.size(); ++n) FinishUnloads(n);
   }
   return agenda_.next_time() != kNever;
 }
 
 void Simulator::SetNext(std::uint32_t source) {
-  Sending& sending = sources_[source];
-  sending.next = sending.source->Next();
-  if (sending.next != nullptr && sending.next->scheduled >= end_) sending.next = nullptr;
-  agenda_.Set(first_source_entry_ + source,
-              sending.next != nullptr ? TimePoint(sending.next->scheduled) : kNever);
+  const std::optional<Duration> next = sources_[source].source->NextTime();
+  agenda_.Set(first_source_entry_ + source, next && *next < end_ ? TimePoint(*next) : kNever);
+}
+
+void Simulator::SetScript() {
+  if (script_ == nullptr) return;
+  const TimePoint next = script_->NextTime();
+  agenda_.Set(script_entry_, next < TimePoint(end_) ? next : kNever);
 }
 
 void Simulator::OnSource(std::uint32_t source) {
-  const SentRequest& request = *sources_[source].next;
+  const SentRequest& request = sources_[source].source->Send(served_);
   if (const Duration transit = nodes_[request.node].to_node; transit > Duration(0)) {
     Later later;
     later.when = now_ + transit;
+    later.source = source;
     if (unused_.empty()) {
       unused_.push_back(static_cast<std::uint32_t>(travelling_.size()));
       travelling_.emplace_back();
@@ -102,7 +120,7 @@ void Simulator::OnSource(std::uint32_t source) {
     travelling_[later.travelling] = request;
     Push(later);
   } else {
-    Arrive(request);
+    Arrive(source, request);
   }
   SetNext(source);
 }
@@ -122,13 +140,23 @@ void Simulator::OnLater() {
     Handle(later.node, cancel_);
   } else {
     unused_.push_back(later.travelling);
-    Arrive(travelling_[later.travelling]);
+    Arrive(later.source, travelling_[later.travelling]);
   }
 }
 
-void Simulator::Arrive(const SentRequest& request) {
+void Simulator::Arrive(std::uint32_t source, const SentRequest& request) {
+  const Sent sent{source, request.client, request.group, request.scheduled};
+  if (!served_.Has(request.node, request.arrival.generation)) {
+    // As a live server answers: the engine never hears of it.
+    Finish finish;
+    finish.outcome = Outcome::kRejected;
+    finish.reason = RejectReason::kModelUnavailable;
+    finish.application = request.arrival.application;
+    End(request.node, sent, finish);
+    return;
+  }
   arrival_.arrival = request.arrival;
-  Handle(request.node, arrival_, {request.group, request.scheduled});
+  Handle(request.node, arrival_, sent);
   if (request.cancel_after >= Duration(0)) {
     Later later;
     later.when = TimePoint(request.scheduled + request.cancel_after) + nodes_[request.node].to_node;
@@ -138,7 +166,48 @@ void Simulator::Arrive(const SentRequest& request) {
   }
 }
 
-void Simulator::Handle(std::uint32_t node_index, const Event& event, Sent arrived) {
+void Simulator::End(std::uint32_t node, const Sent& sent, const Finish& finish) {
+  const Duration latency = now_ + nodes_[node].from_node - TimePoint(sent.scheduled);
+  observer_.OnEnded({sent.group, node, sent.scheduled, latency, finish});
+  Sending& sending = sources_[sent.source];
+  if (!sending.listens) return;
+  sending.source->OnEnded(sent.client, sent.scheduled + latency);
+  SetNext(sent.source);
+}
+
+void Simulator::Load(std::uint32_t node, const GenerationLoad& load) {
+  DULY_CHECK(!served_.Has(node, load.index));
+  load_.load = &load;
+  Handle(node, load_);
+  served_.by_node_[node][load.index] = true;
+}
+
+void Simulator::Unload(std::uint32_t node, GenerationIndex generation) {
+  DULY_CHECK(served_.Has(node, generation));
+  served_.by_node_[node][generation] = false;
+  nodes_[node].draining.push_back(generation);
+  ++draining_;
+}
+
+void Simulator::FinishUnloads(std::uint32_t node_index) {
+  Node& node = nodes_[node_index];
+  for (std::size_t i = 0; i < node.draining.size();) {
+    const GenerationIndex generation = node.draining[i];
+    const ModelStats& stats = node.engine->stats().models[generation];
+    if (stats.waiting + stats.running > 0) {
+      ++i;
+      continue;
+    }
+    node.draining.erase(node.draining.begin() + static_cast<std::ptrdiff_t>(i));
+    --draining_;
+    unload_.generation = generation;
+    Handle(node_index, unload_);
+    script_->OnUnloaded(now_, node_index, generation);
+    SetScript();
+  }
+}
+
+void Simulator::Handle(std::uint32_t node_index, const Event& event, const Sent& arrived) {
   Node& node = nodes_[node_index];
   effects_.Clear();
   node.engine->Handle(now_, event, effects_);
@@ -147,8 +216,7 @@ void Simulator::Handle(std::uint32_t node_index, const Event& event, Sent arrive
     // Before an arrival others may have ended and left it their index.
     const Sent& sent =
         finish.request == effects_.arrived ? arrived : node.requests[finish.request.index];
-    const Duration latency = now_ + node.from_node - TimePoint(sent.scheduled);
-    observer_.OnEnded({sent.group, node_index, sent.scheduled, latency, finish});
+    End(node_index, sent, finish);
   }
   if (event.kind == Event::Kind::kArrival) {
     const std::uint32_t index = effects_.arrived.index;

@@ -189,6 +189,8 @@ std::unique_ptr<ArrivalProcess> MakeArrivals(const ArrivalSpec& spec, double rat
       return std::make_unique<TraceArrivals>(spec.trace_s, rate_per_s / MeanRate(*spec.trace_s));
     case ArrivalSpec::Kind::kPoisson:
       break;
+    case ArrivalSpec::Kind::kClosed:
+      DULY_CHECK(false);
   }
   return std::make_unique<PoissonArrivals>(rate_per_s, stream);
 }

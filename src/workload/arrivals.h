@@ -124,7 +124,15 @@ class TraceArrivals final : public ArrivalProcess {
 
 // An arrival process as configured.
 struct ArrivalSpec {
-  enum class Kind : std::uint8_t { kPoisson, kConstant, kOnOff, kMarkov, kDiurnal, kTrace };
+  enum class Kind : std::uint8_t {
+    kPoisson,
+    kConstant,
+    kOnOff,
+    kMarkov,
+    kDiurnal,
+    kTrace,
+    kClosed,  // no process: clients that wait for their answers (closed_loop.h)
+  };
   Kind kind = Kind::kPoisson;
   Duration on = std::chrono::seconds(1);               // kOnOff
   Duration off = std::chrono::seconds(1);              // kOnOff
@@ -133,13 +141,15 @@ struct ArrivalSpec {
   double depth = 0.5;                                  // kDiurnal
   double phase = 0;                                    // kDiurnal
   std::shared_ptr<const std::vector<double>> trace_s;  // kTrace: at least two different times
+  std::uint32_t clients = 1;                           // kClosed
+  Duration think = std::chrono::seconds(1);            // kClosed: mean
 };
 
 // Gaps per second over the span of a trace.
 double MeanRate(const std::vector<double>& trace_s);
 
-// The process with a mean rate > 0; a trace is sped up or slowed down to it. Draws from the stream
-// "arrivals/<application>".
+// The process with a mean rate > 0, of any kind but kClosed; a trace is sped up or slowed down to
+// it. Draws from the stream "arrivals/<application>".
 std::unique_ptr<ArrivalProcess> MakeArrivals(const ArrivalSpec& spec, double rate_per_s,
                                              std::uint64_t seed, std::string_view application);
 

@@ -64,6 +64,7 @@ std::optional<double> ReadArrivals(const YamlValue& value, ApplicationLoad& load
                                             {"onoff", Kind::kOnOff},
                                             {"markov", Kind::kMarkov},
                                             {"diurnal", Kind::kDiurnal},
+                                            {"closed", Kind::kClosed},
                                             {"trace", Kind::kTrace}})
                            .value_or(Kind::kPoisson);
   if (load.arrivals.kind == Kind::kOnOff) {
@@ -75,6 +76,11 @@ std::optional<double> ReadArrivals(const YamlValue& value, ApplicationLoad& load
     load.arrivals.period = map["period"].AsPositiveDuration().value_or(load.arrivals.period);
     load.arrivals.depth = map.Required("depth").AsNumber(0, 1).value_or(load.arrivals.depth);
     load.arrivals.phase = map["phase"].AsNumber(0, 1).value_or(load.arrivals.phase);
+  }
+  if (load.arrivals.kind == Kind::kClosed) {
+    constexpr std::uint32_t kMaxClients = 1'000'000;
+    load.arrivals.clients = map.Required("clients").AsCount(1, kMaxClients).value_or(1);
+    load.arrivals.think = map.Required("think").AsPositiveDuration().value_or(load.arrivals.think);
   }
   if (load.arrivals.kind != Kind::kTrace) return std::nullopt;
   if (const std::optional<std::string> file = map.Required("file").AsFile()) {
@@ -95,9 +101,18 @@ ApplicationLoad ReadApplicationLoad(YamlMap& map, Faults& faults) {
   spec.min_accuracy_pct = map["min_accuracy"].AsNumber(0, 100);
 
   const std::optional<double> speed = ReadArrivals(map["arrivals"], load, faults);
-  // A trace has a rate of its own.
-  const bool is_trace = load.arrivals.kind == ArrivalSpec::Kind::kTrace;
-  ReadRate(is_trace ? map["rate"] : map.Required("rate"), speed, load);
+  // A trace has a rate of its own, and so have clients who wait.
+  using Kind = ArrivalSpec::Kind;
+  const bool is_closed = load.arrivals.kind == Kind::kClosed;
+  const YamlValue rate =
+      is_closed || load.arrivals.kind == Kind::kTrace ? map["rate"] : map.Required("rate");
+  if (!is_closed) {
+    ReadRate(rate, speed, load);
+  } else if (rate.present()) {
+    rate.Fail("a rate of clients who wait for their answers", "'clients' and 'think' alone");
+  } else {
+    spec.rate_per_s = load.arrivals.clients / ToSeconds(load.arrivals.think);
+  }
 
   constexpr std::uint32_t kMaxRows = 1 << 20;
   load.rows = map["rows"].AsCount(1, kMaxRows).value_or(1);
@@ -128,6 +143,10 @@ Mix ReadMix(const std::string& file, Faults& faults) {
       ApplicationLoad load = ReadApplicationLoad(map, inner);
       if (!load.spec.name.empty() && !names.insert(load.spec.name).second) {
         item.Fail(fmt::format("application '{}' is given again", load.spec.name), "unique names");
+      }
+      if (load.arrivals.kind == ArrivalSpec::Kind::kClosed) {
+        item.Fail("clients who wait for their answers are simulated only",
+                  "arrivals that do not depend on the answers");
       }
       mix.applications.push_back(std::move(load));
     }

@@ -16,7 +16,9 @@ namespace duly::workload {
 
 // One application as a source of requests.
 struct ApplicationLoad {
-  ApplicationSpec spec;  // name, model, slo, timeout, min_accuracy_pct, rate_per_s (mean, > 0)
+  // name, model, slo, timeout, min_accuracy_pct, rate_per_s (mean, > 0; of kClosed: what there
+  // would be if answers took no time)
+  ApplicationSpec spec;
   ArrivalSpec arrivals;
   std::uint32_t rows = 1;   // per request
   std::string variant;      // of the model, and no other; empty: the server chooses. Not in files.
