@@ -132,7 +132,9 @@ Json ToJson(const SimReport& report) {
          {"batches", use.batches},
          {"rows", use.rows},
          {"energy_j", use.energy_j ? Json(RoundForJson(*use.energy_j)) : Json(nullptr)},
-         {"switches", use.switches}});
+         {"switches", use.switches},
+         {"peak_c", use.peak_c ? Json(RoundForJson(*use.peak_c)) : Json(nullptr)},
+         {"throttled_s", RoundForJson(use.throttled_s)}});
   }
   Json changes = Json::array();
   for (const sim::Change& change : report.changes) {
@@ -196,6 +198,13 @@ std::string ToTable(const SimReport& report, Colour colour) {
     add("energy J", kRight, [](const sim::DeviceUse& use) {
       return use.energy_j ? fmt::format("{:.1f}", *use.energy_j) : std::string("-");
     });
+  }
+  if (any([](const sim::DeviceUse& use) { return use.peak_c.has_value(); })) {
+    add("peak C", kRight, [](const sim::DeviceUse& use) {
+      return use.peak_c ? fmt::format("{:.1f}", *use.peak_c) : std::string("-");
+    });
+    add("throttled s", kRight,
+        [](const sim::DeviceUse& use) { return fmt::format("{:.1f}", use.throttled_s); });
   }
   return ToTable(static_cast<const RunReport&>(report), colour) + '\n' + FormatTable(columns) +
          ChangesTable(report.changes);

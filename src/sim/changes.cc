@@ -41,8 +41,22 @@ Changes::Changes(Scenario scenario, std::vector<std::vector<Loadable>> models,
   for (std::uint32_t n = 0; n < scenario_.nodes.size(); ++n) {
     const ScenarioNode& node = scenario_.nodes[n];
     states_.emplace_back(models_[n].size());
-    std::vector<std::size_t>& steps = wanted_step_.emplace_back();
-    for (const ScenarioDevice& device : node.devices) steps.push_back(device.step);
+    std::vector<ClockState>& clocks = clocks_.emplace_back();
+    for (std::uint32_t d = 0; d < node.devices.size(); ++d) {
+      const ScenarioDevice& device = node.devices[d];
+      ClockState& clock = clocks.emplace_back();
+      clock.asked = clock.wanted = device.step;
+      clock.allowed = device.steps.empty() ? 0 : device.steps.size() - 1;
+      if (!device.thermal) continue;
+      const Temperature temperature(*device.thermal, device.idle_w.value_or(0));
+      clock.warm = Warm{temperature, {}, 0, {temperature.celsius(), Duration(0)}};
+      Due due;
+      due.kind = Due::Kind::kPoll;
+      due.when = TimePoint(device.thermal->poll);
+      due.node = n;
+      due.index = d;
+      Push(due);
+    }
     for (const std::uint32_t model : node.without) {
       Due due;
       due.kind = Due::Kind::kAbsent;
@@ -81,18 +95,20 @@ void Changes::Act(TimePoint now, Simulator& simulator) {
       for (const std::size_t event : std::exchange(state.awaited_by, {})) Complete(now, event);
       return;
     }
+    case Due::Kind::kPoll:
+      return Poll(now, due.node, due.index, simulator);
     case Due::Kind::kClockHolds:
       break;
   }
   // A later wish goes before.
-  if (wanted_step_[due.node][due.index] != due.step) return;
+  if (clocks_[due.node][due.index].wanted != due.step) return;
   const Clocked& device = devices_[due.node][due.index];
   if (device.meter != nullptr) {
     device.meter->Take(ReadDevice(simulator, due.node, due.index, now));
     device.meter->SetPower(device.powers[due.step]);
   }
   device.service->SetStep(due.step);
-  Done(now, due.event);
+  if (due.event != kNoEvent) Done(now, due.event);
 }
 
 void Changes::Begin(TimePoint now, std::size_t event_index, Simulator& simulator) {
@@ -106,17 +122,9 @@ void Changes::Begin(TimePoint now, std::size_t event_index, Simulator& simulator
       if (!simulator.served().Has(event.node, model)) return;
       states_[event.node][model].unloading = event_index;
       return simulator.Unload(event.node, model);
-    case Kind::kFrequency: {
-      wanted_step_[event.node][event.device] = event.step;
-      Due due;
-      due.kind = Due::Kind::kClockHolds;
-      due.when = now + node.devices[event.device].clock_change;
-      due.event = event_index;
-      due.node = event.node;
-      due.index = event.device;
-      due.step = event.step;
-      return Push(due);
-    }
+    case Kind::kFrequency:
+      clocks_[event.node][event.device].asked = event.step;
+      return SetClock(now, event.node, event.device, event_index);
     case Kind::kMove:
       model = applications_[event.application].generation;
       break;
@@ -125,6 +133,56 @@ void Changes::Begin(TimePoint now, std::size_t event_index, Simulator& simulator
   }
   if (simulator.served().Has(event.node, model)) return Complete(now, event_index);
   AwaitLoad(now, event_index, event.node, model);
+}
+
+void Changes::SetClock(TimePoint now, std::uint32_t node, std::uint32_t device, std::size_t event) {
+  ClockState& clock = clocks_[node][device];
+  const std::size_t wanted = std::min(clock.asked, clock.allowed);
+  if (wanted == clock.wanted && event == kNoEvent) return;
+  clock.wanted = wanted;
+  Due due;
+  due.kind = Due::Kind::kClockHolds;
+  due.when = now + scenario_.nodes[node].devices[device].clock_change;
+  due.event = event;
+  due.node = node;
+  due.index = device;
+  due.step = wanted;
+  Push(due);
+}
+
+void Changes::Poll(TimePoint now, std::uint32_t node, std::uint32_t device,
+                   const Simulator& simulator) {
+  const ScenarioDevice& spec = scenario_.nodes[node].devices[device];
+  const ThermalSpec& thermal = *spec.thermal;
+  ClockState& clock = clocks_[node][device];
+  Warm& warm = *clock.warm;
+  const double energy_j =
+      devices_[node][device].meter->EnergyJ(ReadDevice(simulator, node, device, now));
+  const Duration since = now - warm.polled;
+  warm.temperature.Advance(since, (energy_j - warm.energy_j) / ToSeconds(since));
+  warm.energy_j = energy_j;
+  warm.polled = now;
+  const double celsius = warm.temperature.celsius();
+  warm.use.peak_c = std::max(warm.use.peak_c, celsius);
+  if (clock.wanted < clock.asked) warm.use.throttled += since;
+  if (celsius >= thermal.throttle_c && clock.wanted > 0) {
+    clock.allowed = clock.wanted - 1;
+  } else if (celsius <= thermal.release_c && clock.allowed + 1 < spec.steps.size()) {
+    ++clock.allowed;
+  }
+  SetClock(now, node, device, kNoEvent);
+  Due due;
+  due.kind = Due::Kind::kPoll;
+  due.when = now + thermal.poll;
+  due.node = node;
+  due.index = device;
+  Push(due);
+}
+
+std::optional<ThermalUse> Changes::thermal(std::size_t node, DeviceIndex device) const {
+  const std::optional<Warm>& warm = clocks_[node][device].warm;
+  if (!warm) return std::nullopt;
+  return warm->use;
 }
 
 void Changes::AwaitLoad(TimePoint now, std::size_t event, std::uint32_t node, std::uint32_t model) {

@@ -15,6 +15,7 @@
 #include "sim/scenario.h"
 #include "sim/simulator.h"
 #include "sim/sources.h"
+#include "sim/temperature.h"
 
 namespace duly::sim {
 
@@ -30,10 +31,17 @@ struct Change {
   std::optional<Duration> done;  // nothing: not yet, or never
 };
 
+// Of a device since the start.
+struct ThermalUse {
+  double peak_c = 0;
+  Duration throttled{0};
+};
+
 // Carries out the events of a scenario, each of which takes its time: a model that is loaded serves
 // when it has been loaded and warmed up, one that is unloaded goes when the last of what it had
 // accepted is answered, a step of a clock holds after the clock's latency, an application moves
-// when its model serves on the other node.
+// when its model serves on the other node. Devices that get warm are looked at at the pace of their
+// poll, and their clocks throttled.
 class Changes final : public Script {
  public:
   struct Loadable {  // a model on a node
@@ -58,6 +66,8 @@ class Changes final : public Script {
   void Act(TimePoint now, Simulator& simulator) override;
   void OnUnloaded(TimePoint now, std::uint32_t node, GenerationIndex generation) override;
 
+  // Nothing: it does not get warm.
+  std::optional<ThermalUse> thermal(std::size_t node, DeviceIndex device) const;
   // Of the scenario's events that have come.
   const std::vector<Change>& changes() const { return changes_; }
 
@@ -65,7 +75,13 @@ class Changes final : public Script {
   static constexpr std::size_t kNoEvent = static_cast<std::size_t>(-1);
 
   struct Due {
-    enum class Kind : std::uint8_t { kAbsent, kEvent, kLoaded, kClockHolds } kind = Kind::kEvent;
+    enum class Kind : std::uint8_t {
+      kAbsent,
+      kEvent,
+      kLoaded,
+      kClockHolds,
+      kPoll
+    } kind = Kind::kEvent;
     TimePoint when{};
     std::uint64_t order = 0;
     std::size_t event = kNoEvent;  // kEvent; kClockHolds: that which led to it
@@ -78,6 +94,9 @@ class Changes final : public Script {
   };
   void Push(Due due);
   void Begin(TimePoint now, std::size_t event, Simulator& simulator);
+  // Makes the clock tend to what is asked for and allowed.
+  void SetClock(TimePoint now, std::uint32_t node, std::uint32_t device, std::size_t event);
+  void Poll(TimePoint now, std::uint32_t node, std::uint32_t device, const Simulator& simulator);
   void AwaitLoad(TimePoint now, std::size_t event, std::uint32_t node, std::uint32_t model);
   // Its model serves.
   void Complete(TimePoint now, std::size_t event);
@@ -94,8 +113,20 @@ class Changes final : public Script {
     bool loading = false;
     std::vector<std::size_t> awaited_by;  // events
   };
-  std::vector<std::vector<ModelState>> states_;        // [node][model]
-  std::vector<std::vector<std::size_t>> wanted_step_;  // [node][device]
+  std::vector<std::vector<ModelState>> states_;  // [node][model]
+  struct Warm {
+    Temperature temperature;
+    TimePoint polled{};
+    double energy_j = 0;
+    ThermalUse use;
+  };
+  struct ClockState {
+    std::size_t asked = 0;    // by the scenario
+    std::size_t allowed = 0;  // by the temperature
+    std::size_t wanted = 0;   // the least of both, which holds once the clock has changed
+    std::optional<Warm> warm;
+  };
+  std::vector<std::vector<ClockState>> clocks_;  // [node][device]
   std::vector<Change> changes_;
   std::vector<std::size_t> change_of_;  // by event
 };

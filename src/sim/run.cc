@@ -41,6 +41,7 @@ class NodeAssembly {
     result_.name = node_.name;
     result_.to_node = node_.to_node;
     result_.from_node = node_.from_node;
+    result_.seed = scenario_.seed;
     result_.config.max_waiting = node_.limits.queue_requests;
     for (const ScenarioDevice& device : node_.devices) {
       result_.config.devices.push_back({device.name, device.behaviour.slots});
@@ -273,8 +274,12 @@ std::unique_ptr<ScenarioRun> ScenarioRun::Create(const Scenario& scenario,
   for (std::uint32_t a = 0; a < scenario.applications.size(); ++a) {
     const workload::ApplicationLoad& load = scenario.applications[a].load;
     std::vector<RoutedSource::Target> targets = TargetsOf(load, assembly.nodes, indices[a]);
+    SentRequest like;
+    like.group = a;
+    like.request_bytes = scenario.applications[a].request_bytes;
+    like.response_bytes = scenario.applications[a].response_bytes;
     std::unique_ptr<RoutedSource> source =
-        MakeSource(load, scenario.load_factor, scenario.seed, a,
+        MakeSource(load, scenario.load_factor, scenario.seed, like,
                    FirstTargets(scenario.applications[a], assembly.nodes, targets, faults));
     moving.push_back({source.get(), targets.front().arrival.generation, std::move(targets)});
     assembly.sources.push_back(std::move(source));
@@ -300,7 +305,10 @@ std::unique_ptr<ScenarioRun> ScenarioRun::Create(const Scenario& scenario,
                "an entry in the node's profile, for a device where the model is placed");
   }
   if (!scenario.events.empty() || std::ranges::any_of(scenario.nodes, [](const ScenarioNode& node) {
-        return !node.without.empty();
+        return !node.without.empty() ||
+               std::ranges::any_of(node.devices, [](const ScenarioDevice& device) {
+                 return device.thermal.has_value();
+               });
       })) {
     assembly.changes = std::make_unique<Changes>(scenario, std::move(models), std::move(devices),
                                                  std::move(moving));
@@ -341,6 +349,7 @@ ScenarioRun::Seen ScenarioRun::See(const Watched& watched, TimePoint at) const {
   seen.reading = ReadDevice(simulator_, watched.node, watched.device, at);
   seen.switches = simulator_.device(watched.node, watched.device).switches();
   if (watched.meter != nullptr) seen.energy_j = watched.meter->EnergyJ(seen.reading);
+  if (changes_ != nullptr) seen.thermal = changes_->thermal(watched.node, watched.device);
   return seen;
 }
 
@@ -372,6 +381,9 @@ std::vector<DeviceUse> ScenarioRun::devices() const {
     use.rows = after.reading.rows - before.reading.rows;
     use.switches = after.switches - before.switches;
     if (watched.meter != nullptr) use.energy_j = after.energy_j - before.energy_j;
+    if (!after.thermal) continue;
+    use.peak_c = after.thermal->peak_c;
+    use.throttled_s = ToSeconds(after.thermal->throttled - before.thermal->throttled);
   }
   return uses;
 }

@@ -27,6 +27,10 @@ struct DeviceUse {
   std::uint64_t rows = 0;
   std::uint64_t switches = 0;
   std::optional<double> energy_j;
+  // Of a device that gets warm: the highest temperature of the run, and for how long its clock was
+  // kept below what was asked for.
+  std::optional<double> peak_c;
+  double throttled_s = 0;
 };
 
 // A scenario put together, to be run once.
@@ -64,6 +68,7 @@ class ScenarioRun {
     DeviceMeter::Reading reading;
     std::uint64_t switches = 0;
     double energy_j = 0;
+    std::optional<ThermalUse> thermal;
   };
   struct Watched {
     std::size_t node = 0;

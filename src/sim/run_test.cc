@@ -613,5 +613,61 @@ applications: [{{name: a, model: inception_v3, rate: 5/s, arrivals: constant}}]
   EXPECT_NE(energy(*slow), energy(*fast));
 }
 
+// Always busy: unthrottled it would reach 25 + 10 x 6 W or more.
+TEST(Changes, AWarmDeviceIsThrottledAndReleased) {
+  const auto run_with = [](const std::string& thermal, const std::string& applications) {
+    return Done(fmt::format(R"(
+duration: 100s
+warmup: 0s
+policy: {{name: fifo}}
+catalogue: {}
+models: [{{name: inception_v3, variants: [{{name: default, is: fp16}}]}}]
+nodes: [{{name: n, devices: [{{name: gpu, is: jetson-nano/gpu{}}}]}}]
+applications: [{{name: a, model: inception_v3, {}}}]
+)",
+                            DULY_DEVICES, thermal, applications));
+  };
+  const std::string busy = "arrivals: {kind: closed, clients: 2, think: 1ms}";
+  const std::string hot =
+      ", thermal: {resistance: 10, time_constant: 10s, throttle_at: 60, release_at: 55}";
+  const auto cool = run_with("", busy);
+  const auto warm = run_with(hot, busy);
+  const DeviceUse use = warm->devices()[0];
+  EXPECT_GE(*use.peak_c, 60);
+  EXPECT_LT(*use.peak_c, 64) << "a few polls above";
+  EXPECT_GT(use.throttled_s, 50);
+  EXPECT_LT(*use.energy_j, *cool->devices()[0].energy_j);
+  EXPECT_LT(warm->tally().sources()[0].sent, cool->tally().sources()[0].sent);
+  EXPECT_FALSE(cool->devices()[0].peak_c.has_value());
+  // One request a second lets it rest.
+  const auto rests = run_with(hot, "rate: 1/s, arrivals: constant");
+  EXPECT_EQ(rests->devices()[0].throttled_s, 0);
+}
+
+TEST(Simulator, MessagesTakeTheirTimeOnALink) {
+  const auto mean_ms = [](const std::string& link) {
+    const auto run = Done(fmt::format(R"(
+duration: 100s
+warmup: 0s
+policy: {{name: fifo}}
+models: [{{name: m}}]
+nodes:
+  - name: n
+    devices: [{{name: d, kind: serial}}]
+    link: {}
+    profile: {{variants: [{{model: m, variant: default, device: d, points: [{{rows: 1, mean: 10ms}}]}}]}}
+applications: [{{name: a, model: m, rate: 10/s, arrivals: constant, request_size: 50kB, response_size: 10kB}}]
+)",
+                                      link));
+    return run->tally().sources()[0].latency.MeanNs() * 1e-6;
+  };
+  EXPECT_NEAR(mean_ms("{request: 2ms, response: 3ms}"), 15, 1e-6);
+  EXPECT_NEAR(mean_ms("{request: 2ms, response: 3ms, bytes_per_s: 10MB}"), 21, 1e-6);
+  const double lossy = mean_ms("{request: 2ms, response: 3ms, loss: 0.1, retransmit: 30ms}");
+  // 0.1 / 0.9 retries of 30 ms each way on the mean, and what waits behind them.
+  EXPECT_GT(lossy, 15 + 2 * 30 * 0.08);
+  EXPECT_LT(lossy, 15 + 2 * 30 * 0.16);
+}
+
 }  // namespace
 }  // namespace duly::sim

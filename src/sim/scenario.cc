@@ -26,6 +26,9 @@ constexpr std::uint32_t kMaxRows = 65536;
 constexpr std::uint32_t kMaxWarmUpRuns = 1000;
 constexpr std::uint32_t kMaxQueueRequests = 1'000'000;
 constexpr double kMaxWatts = 1e6;
+constexpr double kMaxCelsius = 1000;
+// The least that TCP waits before it sends again (RFC 6298 recommends 1 s, Linux takes this).
+constexpr Duration kRetransmit = std::chrono::milliseconds(200);
 
 class ScenarioReader {
  public:
@@ -243,7 +246,29 @@ class ScenarioReader {
       device.step = static_cast<std::size_t>(std::ranges::find(clock, origin->hz) - clock.begin());
       device.clock_change = origin->found.device->clock_change;
     }
+    if (const YamlValue thermal = map["thermal"]; thermal.present()) ReadThermal(thermal, device);
     return device;
+  }
+
+  static void ReadThermal(const YamlValue& value, ScenarioDevice& device) {
+    YamlMap map = value.AsMap();
+    ThermalSpec& thermal = device.thermal.emplace();
+    thermal.ambient_c = map["ambient"].AsNumber(-kMaxCelsius, kMaxCelsius).value_or(25);
+    thermal.resistance_c_per_w = map.Required("resistance").AsPositiveNumber().value_or(1);
+    thermal.time_constant =
+        map.Required("time_constant").AsPositiveDuration().value_or(thermal.time_constant);
+    const YamlValue release = map.Required("release_at");
+    thermal.throttle_c =
+        map.Required("throttle_at").AsNumber(-kMaxCelsius, kMaxCelsius).value_or(kMaxCelsius);
+    thermal.release_c = release.AsNumber(-kMaxCelsius, kMaxCelsius).value_or(-kMaxCelsius);
+    thermal.poll = map["poll"].AsPositiveDuration().value_or(thermal.poll);
+    if (thermal.release_c >= thermal.throttle_c) {
+      release.Fail("released where it is throttled", "release_at below throttle_at");
+    }
+    if (device.steps.size() < 2 || !device.busy_w) {
+      value.Fail("a device without power or without steps of its clock",
+                 "'thermal' of a device of the catalogue that has both");
+    }
   }
 
   void ReadNode(const YamlValue& value) {
@@ -293,8 +318,16 @@ class ScenarioReader {
     node.service_factor = map["service_factor"].AsPositiveNumber().value_or(1);
     node.batch_overhead = map["batch_overhead"].AsDuration().value_or(Duration(0));
     YamlMap link = map["link"].AsMap();
-    node.to_node = link["request"].AsDuration().value_or(Duration(0));
-    node.from_node = link["response"].AsDuration().value_or(Duration(0));
+    node.to_node.latency = link["request"].AsDuration().value_or(Duration(0));
+    const YamlValue bandwidth = link["bytes_per_s"];
+    const std::optional<std::uint64_t> bytes_per_s = bandwidth.AsSize();
+    if (bytes_per_s == 0U) bandwidth.Fail("bytes_per_s is 0", "more, or no such key");
+    node.to_node.bytes_per_s = static_cast<double>(bytes_per_s.value_or(0));
+    constexpr double kMaxLoss = 0.9;
+    node.to_node.loss = link["loss"].AsNumber(0, kMaxLoss).value_or(0);
+    node.to_node.retransmit = link["retransmit"].AsDuration().value_or(kRetransmit);
+    node.from_node = node.to_node;
+    node.from_node.latency = link["response"].AsDuration().value_or(Duration(0));
     scenario_.nodes.push_back(std::move(node));
   }
 
@@ -309,6 +342,8 @@ class ScenarioReader {
       value.Fail(fmt::format("application '{}' is given again", name), "unique names");
     }
     CheckName(value, "model", application.load.spec.model, models_);
+    application.request_bytes = map["request_size"].AsSize().value_or(0);
+    application.response_bytes = map["response_size"].AsSize().value_or(0);
     for (const YamlValue& item : map["nodes"].AsList()) {
       const std::string node = item.AsText().value_or("");
       CheckName(item, "node", node, nodes_);

@@ -14,6 +14,8 @@
 #include "profile/board.h"
 #include "profile/profile.h"
 #include "repository/node_config.h"
+#include "sim/link.h"
+#include "sim/temperature.h"
 #include "workload/mix.h"
 
 namespace duly::sim {
@@ -34,6 +36,7 @@ struct ScenarioDevice {
   std::vector<ClockStep> steps;
   std::size_t step = 0;  // at the start
   Duration clock_change{0};
+  std::optional<ThermalSpec> thermal;  // with power and a clock
 };
 
 struct ScenarioNode {
@@ -49,14 +52,16 @@ struct ScenarioNode {
   // told the profile alone.
   double service_factor = 1;
   Duration batch_overhead{0};
-  Duration to_node{0};
-  Duration from_node{0};
+  LinkSpec to_node;
+  LinkSpec from_node;
 };
 
 struct ScenarioApplication {
   workload::ApplicationLoad load;
   Place place;
   std::vector<std::string> nodes;  // empty: every node that has the model, in turn
+  std::uint64_t request_bytes = 0;
+  std::uint64_t response_bytes = 0;
 };
 
 // What is done to the nodes while they serve. Indices are those of the scenario's vectors.

@@ -97,7 +97,7 @@ TEST(Scenario, ReadsAllThatItSays) {
   EXPECT_EQ(node.limits.queue_requests, 10U);
   EXPECT_EQ(node.service_factor, 1.2);
   EXPECT_EQ(node.batch_overhead, std::chrono::microseconds(50));
-  EXPECT_EQ(node.from_node, milliseconds(2));
+  EXPECT_EQ(node.from_node.latency, milliseconds(2));
   ASSERT_NE(node.profile.Find("a", "big", "one"), nullptr);
 
   EXPECT_EQ(scenario.applications[0].load.spec.on_miss, OnMiss::kDegrade);

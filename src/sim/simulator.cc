@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/simulator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/check.h"
@@ -35,8 +37,11 @@ Simulator::Simulator(std::vector<SimulatedNode> nodes, std::vector<std::unique_p
     node.engine =
         std::make_unique<Engine>(std::move(simulated.config), std::move(simulated.policy));
     node.devices = std::move(simulated.devices);
-    node.to_node = simulated.to_node;
-    node.from_node = simulated.from_node;
+    const auto stream = [&](const char* direction) {
+      return RandomStream(simulated.seed, fmt::format("link/{}/{}", simulated.name, direction));
+    };
+    node.to_node.emplace(simulated.to_node, stream("request"));
+    node.from_node.emplace(simulated.from_node, stream("response"));
   }
   for (std::unique_ptr<Source>& source : sources) {
     const bool listens = source->listens();
@@ -107,9 +112,10 @@ void Simulator::SetScript() {
 
 void Simulator::OnSource(std::uint32_t source) {
   const SentRequest& request = sources_[source].source->Send(served_);
-  if (const Duration transit = nodes_[request.node].to_node; transit > Duration(0)) {
+  const TimePoint arrival = nodes_[request.node].to_node->Arrival(now_, request.request_bytes);
+  if (arrival > now_) {
     Later later;
-    later.when = now_ + transit;
+    later.when = arrival;
     later.source = source;
     if (unused_.empty()) {
       unused_.push_back(static_cast<std::uint32_t>(travelling_.size()));
@@ -145,7 +151,7 @@ void Simulator::OnLater() {
 }
 
 void Simulator::Arrive(std::uint32_t source, const SentRequest& request) {
-  const Sent sent{source, request.client, request.group, request.scheduled};
+  const Sent sent{source, request.client, request.group, request.scheduled, request.response_bytes};
   if (!served_.Has(request.node, request.arrival.generation)) {
     // As a live server answers: the engine never hears of it.
     Finish finish;
@@ -159,7 +165,8 @@ void Simulator::Arrive(std::uint32_t source, const SentRequest& request) {
   Handle(request.node, arrival_, sent);
   if (request.cancel_after >= Duration(0)) {
     Later later;
-    later.when = TimePoint(request.scheduled + request.cancel_after) + nodes_[request.node].to_node;
+    later.when = TimePoint(request.scheduled + request.cancel_after) +
+                 nodes_[request.node].to_node->spec().latency;
     later.node = request.node;
     later.cancelled = effects_.arrived;
     Push(later);
@@ -167,7 +174,10 @@ void Simulator::Arrive(std::uint32_t source, const SentRequest& request) {
 }
 
 void Simulator::End(std::uint32_t node, const Sent& sent, const Finish& finish) {
-  const Duration latency = now_ + nodes_[node].from_node - TimePoint(sent.scheduled);
+  const bool is_answer = finish.outcome == Outcome::kOnTime || finish.outcome == Outcome::kLate;
+  const TimePoint learnt =
+      nodes_[node].from_node->Arrival(now_, is_answer ? sent.response_bytes : 0);
+  const Duration latency = learnt - TimePoint(sent.scheduled);
   observer_.OnEnded({sent.group, node, sent.scheduled, latency, finish});
   Sending& sending = sources_[sent.source];
   if (!sending.listens) return;

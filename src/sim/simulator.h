@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/event_observer.h"
 #include "sim/agenda.h"
+#include "sim/link.h"
 
 namespace duly::sim {
 
@@ -40,16 +41,19 @@ struct SimulatedNode {
   EngineConfig config;
   std::unique_ptr<DispatchPolicy> policy;
   std::vector<SimulatedDevice> devices;  // as config.devices
-  Duration to_node{0};                   // from a client
-  Duration from_node{0};                 // to a client
+  LinkSpec to_node;                      // from a client
+  LinkSpec from_node;                    // to a client
+  std::uint64_t seed = 0;                // of the links' losses
 };
 
 struct SentRequest {
   Duration scheduled{0};  // from the start of the run
   std::uint32_t node = 0;
   Arrival arrival;
-  std::uint32_t group = 0;    // with which it is counted
-  std::uint32_t client = 0;   // of its source
+  std::uint32_t group = 0;   // with which it is counted
+  std::uint32_t client = 0;  // of its source
+  std::uint64_t request_bytes = 0;
+  std::uint64_t response_bytes = 0;
   Duration cancel_after{-1};  // its client goes away so long after `scheduled`; < 0: it stays
 };
 
@@ -144,12 +148,13 @@ class Simulator {
     std::uint32_t client;
     std::uint32_t group;
     Duration scheduled;
+    std::uint64_t response_bytes;
   };
   struct Node {
     std::unique_ptr<Engine> engine;
     std::vector<SimulatedDevice> devices;
-    Duration to_node{0};
-    Duration from_node{0};
+    std::optional<Link> to_node;
+    std::optional<Link> from_node;
     EventObserver* observer = nullptr;
     std::uint32_t first_entry = 0;  // in the agenda: a device each
     std::uint32_t timer_entry = 0;

@@ -11,8 +11,8 @@ namespace {
 class OpenLoopSource final : public RoutedSource {
  public:
   OpenLoopSource(const workload::ApplicationLoad& load, double load_factor, std::uint64_t seed,
-                 std::uint32_t group, std::vector<Target> targets)
-      : RoutedSource(group, std::move(targets)),
+                 const SentRequest& like, std::vector<Target> targets)
+      : RoutedSource(like, std::move(targets)),
         arrivals_(workload::MakeArrivals(load.arrivals, load.spec.rate_per_s * load_factor, seed,
                                          load.spec.name)),
         next_(arrivals_->Next()),
@@ -40,8 +40,8 @@ class OpenLoopSource final : public RoutedSource {
 class ClosedLoopSource final : public RoutedSource {
  public:
   ClosedLoopSource(const workload::ApplicationLoad& load, double load_factor, std::uint64_t seed,
-                   std::uint32_t group, std::vector<Target> targets)
-      : RoutedSource(group, std::move(targets)),
+                   const SentRequest& like, std::vector<Target> targets)
+      : RoutedSource(like, std::move(targets)),
         loop_(load.arrivals.clients, FromSeconds(ToSeconds(load.arrivals.think) / load_factor),
               seed, load.spec.name) {}
 
@@ -76,12 +76,12 @@ const SentRequest& RoutedSource::Send(const Served& served) {
 }
 
 std::unique_ptr<RoutedSource> MakeSource(const workload::ApplicationLoad& load, double load_factor,
-                                         std::uint64_t seed, std::uint32_t group,
+                                         std::uint64_t seed, const SentRequest& like,
                                          std::vector<RoutedSource::Target> targets) {
   if (load.arrivals.kind == workload::ArrivalSpec::Kind::kClosed) {
-    return std::make_unique<ClosedLoopSource>(load, load_factor, seed, group, std::move(targets));
+    return std::make_unique<ClosedLoopSource>(load, load_factor, seed, like, std::move(targets));
   }
-  return std::make_unique<OpenLoopSource>(load, load_factor, seed, group, std::move(targets));
+  return std::make_unique<OpenLoopSource>(load, load_factor, seed, like, std::move(targets));
 }
 
 }  // namespace duly::sim

@@ -20,10 +20,9 @@ class RoutedSource : public Source {
     std::uint32_t node = 0;
     Arrival arrival;
   };
-  // targets: not empty. group: what its requests are counted with.
-  RoutedSource(std::uint32_t group, std::vector<Target> targets) : targets_(std::move(targets)) {
-    request_.group = group;
-  }
+  // targets: not empty. like: what all of its requests are.
+  RoutedSource(const SentRequest& like, std::vector<Target> targets)
+      : targets_(std::move(targets)), request_(like) {}
 
   // From now on to this one alone.
   void SendTo(const Target& target) {
@@ -45,7 +44,7 @@ class RoutedSource : public Source {
 
 // By the arrival process of its load, or by clients that wait for their answers.
 std::unique_ptr<RoutedSource> MakeSource(const workload::ApplicationLoad& load, double load_factor,
-                                         std::uint64_t seed, std::uint32_t group,
+                                         std::uint64_t seed, const SentRequest& like,
                                          std::vector<RoutedSource::Target> targets);
 
 }  // namespace duly::sim
