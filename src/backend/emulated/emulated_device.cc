@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <mutex>
 
 #include "backend/common/monotonic.h"
 #include "base/check.h"
@@ -31,8 +30,8 @@ EmulatedDevice::EmulatedDevice(const DeviceSpec& device)
 TimePoint EmulatedDevice::Now() { return TimePoint(MonotonicNow()); }
 
 EmulatedDevice::Run EmulatedDevice::Start(double mean_ns, const OnChip& on_chip) {
-  std::unique_lock lock(mutex_);
-  while (free_.empty()) changed_.wait(lock);
+  const MutexLock lock(mutex_);
+  while (free_.empty()) changed_.wait(mutex_);
   Run run;
   run.slot = free_.back();
   free_.pop_back();
@@ -49,10 +48,10 @@ EmulatedDevice::Run EmulatedDevice::Start(double mean_ns, const OnChip& on_chip)
 
 void EmulatedDevice::AwaitEnd(const Run& run) {
   AskForExactTimers();
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   for (Progress(Now()); running_[run.slot]; Progress(Now())) {
     const std::chrono::steady_clock::time_point end(model_->NextEnd().time_since_epoch());
-    changed_.wait_until(lock, end);
+    changed_.wait_until(mutex_, end);
   }
   free_.push_back(run.slot);
   changed_.notify_all();
