@@ -21,7 +21,7 @@ space := $(empty) $(empty)
 PARTS_PATTERN = $(subst $(space),|,$(strip $(PARTS)))
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build demo test fuzz determinism lint tidy bench install clean help
+.PHONY: all setup build deb demo test fuzz determinism lint tidy bench install clean help
 
 all: build ## build/release/duly (the default)
 
@@ -78,6 +78,9 @@ bench: build ## the benchmarks of docs/benchmarks.md
 
 install: build ## into PREFIX (/usr/local), below DESTDIR if set
 	cmake --install build/release --prefix $(PREFIX)
+
+deb: build ## a Debian package: build/release/duly_*.deb
+	cd build/release && cpack
 
 clean: ## remove build/; .deps/ stays
 	rm -rf build
