@@ -21,7 +21,7 @@ space := $(empty) $(empty)
 PARTS_PATTERN = $(subst $(space),|,$(strip $(PARTS)))
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build deb demo test fuzz determinism lint tidy bench install clean help
+.PHONY: all setup build deb cross demo test fuzz determinism lint tidy bench install clean help
 
 all: build ## build/release/duly (the default)
 
@@ -38,7 +38,7 @@ demo: build ## serve real models under three loads and two policies; prints one 
 	scripts/demo.sh
 
 test: ## build and run every test (PRESET=dev, PARTS=, SKIP=)
-	scripts/setup.sh build test models $(if $(filter clang asan-ubsan,$(PRESET)),clang)
+	scripts/setup.sh build test models $(if $(filter clang asan-ubsan,$(PRESET)),clang) $(filter aarch64,$(PRESET))
 	@$(call CONFIGURE,$(PRESET))
 	$(call BUILD,$(PRESET)) $(if $(PARTS),--target $$(ninja -C build/$(PRESET) -t targets all | \
 	  sed -nE 's/^(duly_($(PARTS_PATTERN))|($(PARTS_PATTERN))_test): phony$$/\1/p'))
@@ -81,6 +81,13 @@ install: build ## into PREFIX (/usr/local), below DESTDIR if set
 
 deb: build ## a Debian package: build/release/duly_*.deb
 	cd build/release && cpack
+
+# Parts whose tests run under qemu-user: those that need no process, no ONNX Runtime and no exact times.
+CROSS_PARTS = base model queueing profile policy engine device_model workload placement repository
+cross: ## the program and its Debian package for arm64, and unit tests under qemu-user: build/aarch64
+	$(MAKE) test PRESET=aarch64 PARTS="$(CROSS_PARTS)"
+	$(call BUILD,aarch64) --target duly
+	cd build/aarch64 && cpack
 
 clean: ## remove build/; .deps/ stays
 	rm -rf build

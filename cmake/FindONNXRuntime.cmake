@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Finds ONNX Runtime and makes the imported target onnxruntime::onnxruntime. Searched in this order:
 #   ONNXRUNTIME_ROOT      CMake or environment variable: include/ and lib/, as in the release archives
-#   .deps/onnxruntime     what scripts/setup.sh unpacks where the distribution has no package
+#   .deps/onnxruntime     what scripts/setup.sh unpacks where the distribution has no package; opt/onnxruntime of
+#                         the sysroot for another machine
 #   the system            libonnxruntime-dev
 # Sets ONNXRuntime_FOUND, ONNXRuntime_VERSION (of the library), ONNXRuntime_API_VERSION (of the headers),
 # ONNXRuntime_INCLUDE_DIR, ONNXRuntime_LIBRARY and ONNXRuntime_IS_BUNDLED (not from the system).
@@ -20,7 +21,9 @@ if(ONNXRUNTIME_ROOT)
   set(onnxruntime_root ${ONNXRUNTIME_ROOT})
 elseif(DEFINED ENV{ONNXRUNTIME_ROOT} AND NOT "$ENV{ONNXRUNTIME_ROOT}" STREQUAL "")
   set(onnxruntime_root $ENV{ONNXRUNTIME_ROOT})
-elseif(EXISTS ${PROJECT_SOURCE_DIR}/.deps/onnxruntime/lib)
+elseif(CMAKE_CROSSCOMPILING AND EXISTS ${CMAKE_SYSROOT}/opt/onnxruntime/lib)
+  set(onnxruntime_root ${CMAKE_SYSROOT}/opt/onnxruntime)
+elseif(NOT CMAKE_CROSSCOMPILING AND EXISTS ${PROJECT_SOURCE_DIR}/.deps/onnxruntime/lib)
   set(onnxruntime_root ${PROJECT_SOURCE_DIR}/.deps/onnxruntime)
 else()
   unset(onnxruntime_root)
@@ -28,9 +31,9 @@ endif()
 
 if(DEFINED onnxruntime_root)
   set(ONNXRuntime_IS_BUNDLED TRUE)
-  find_path(ONNXRuntime_INCLUDE_DIR onnxruntime_cxx_api.h NO_CACHE NO_DEFAULT_PATH
+  find_path(ONNXRuntime_INCLUDE_DIR onnxruntime_cxx_api.h NO_CACHE NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH
     PATHS ${onnxruntime_root} PATH_SUFFIXES include include/onnxruntime)
-  find_library(ONNXRuntime_LIBRARY onnxruntime NO_CACHE NO_DEFAULT_PATH
+  find_library(ONNXRuntime_LIBRARY onnxruntime NO_CACHE NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH
     PATHS ${onnxruntime_root} PATH_SUFFIXES lib lib64 lib/${CMAKE_LIBRARY_ARCHITECTURE})
   set(onnxruntime_help "${onnxruntime_root} should hold include/onnxruntime_cxx_api.h and lib/libonnxruntime.so")
 else()

@@ -21,7 +21,6 @@ set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "inference server for small machines that k
 Serves many neural networks on one machine over the Open Inference Protocol
 (HTTP and gRPC), and decides before it runs a request whether its promise can be
 kept. With a load generator, a simulator and planning tools.")
-set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${debian}/postinst ${debian}/prerm ${debian}/postrm ${PROJECT_BINARY_DIR}/conffiles)
 file(WRITE ${PROJECT_BINARY_DIR}/conffiles "/etc/default/duly\n/etc/duly/duly.yaml\n")
@@ -32,6 +31,13 @@ if(NOT ONNXRuntime_IS_BUNDLED)
   string(REGEX REPLACE ":.*" "" CPACK_DEBIAN_PACKAGE_DEPENDS "${onnxruntime_package}")
 endif()
 if(CMAKE_CROSSCOMPILING)
+  # dpkg-shlibdeps knows the libraries of this machine only.
   set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE arm64)
+  set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_SOURCE_DIR}/cmake/cross_depends.cmake)
+  set(CPACK_DULY_READELF ${CMAKE_READELF})
+  set(CPACK_DULY_PROGRAM ${PROJECT_BINARY_DIR}/duly)
+  set(CPACK_DULY_LIBRARIES ${CMAKE_SYSROOT}/libraries.txt)
+else()
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 endif()
 include(CPack)

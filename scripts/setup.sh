@@ -10,6 +10,7 @@
 #     models   the Python environment .deps/venv, and the models that are fetched and converted
 #     lint     clang, clang-format, clang-tidy
 #     clang    the other compiler, with its sanitizers and libFuzzer
+#     aarch64  the cross compiler, qemu-user, and the libraries for it in .deps/aarch64 (not among the default)
 #
 #   ONNXRUNTIME_ROOT=DIR     use this installation (DIR/include, DIR/lib) instead of getting one
 #   DULY_ONNXRUNTIME=wheel   unpack the pinned library into .deps/ although the distribution has one
@@ -210,25 +211,46 @@ newer_sources() {
   find "$1" -type f | grep -q . || die "found no apt source of $suite to derive one of $headers_suite from"
 }
 
-# fetch_headers DIR: unpacks the newer suite's libonnxruntime-dev into DIR. Lists, cache and sources are
-# private: nothing is installed, and the machine's apt does not learn of the other suite.
-fetch_headers() {
-  local work=$1/apt options
-  mkdir -p "$work"/{sources,lists/partial,cache/archives/partial,deb}
-  newer_sources "$work/sources"
-  options=(-qq -o "Dir::Etc::SourceList=/dev/null" -o "Dir::Etc::SourceParts=$work/sources"
-    -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache"
+# private_apt DIR: apt-get options for lists and cache of their own in DIR: nothing is installed, and the machine's apt
+# learns nothing. Sets `options`.
+private_apt() {
+  mkdir -p "$1"/{lists/partial,cache/archives/partial}
+  options=(-qq -o "Dir::State::Lists=$1/lists" -o "Dir::Cache=$1/cache"
     -o "APT::Sandbox::User=" -o "Acquire::Languages=none"
     -o "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"
     -o "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false")
+}
+
+# fetch_headers DIR: unpacks the newer suite's libonnxruntime-dev into DIR.
+fetch_headers() {
+  local work=$1/apt options
+  mkdir -p "$work"/{sources,deb}
+  newer_sources "$work/sources"
+  private_apt "$work"
+  options+=(-o "Dir::Etc::SourceList=/dev/null" -o "Dir::Etc::SourceParts=$work/sources")
   quietly apt-get "${options[@]}" update || die "apt-get update for $headers_suite failed"
   (cd "$work/deb" && quietly apt-get "${options[@]}" download "libonnxruntime-dev/$headers_suite") ||
     die "libonnxruntime-dev of $headers_suite could not be had"
   dpkg-deb -x "$work"/deb/libonnxruntime-dev_*.deb "$1/unpacked"
 }
 
+# unpack_onnxruntime MACHINE WORK ROOT: the wheel's library into ROOT/lib.
+unpack_onnxruntime() {
+  local wheel=$2/wheel library
+  quietly pip download --no-deps --only-binary :all: --require-hashes -r scripts/onnxruntime.txt \
+    --implementation cp --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$1" \
+    -d "$wheel" || die "the onnxruntime wheel could not be had"
+  "$deps/venv/bin/python" -m zipfile -e "$wheel"/onnxruntime-*.whl "$wheel"
+  mkdir -p "$3/lib"
+  mv "$wheel/onnxruntime/LICENSE" "$wheel/onnxruntime/ThirdPartyNotices.txt" "$3"
+  library=$(cd "$wheel/onnxruntime/capi" && echo libonnxruntime.so.*)
+  mv "$wheel/onnxruntime/capi/$library" "$3/lib"
+  ln -s "$library" "$3/lib/libonnxruntime.so.1"
+  ln -s libonnxruntime.so.1 "$3/lib/libonnxruntime.so"
+}
+
 fetch_onnxruntime() {
-  local target=$deps/onnxruntime stamp work library
+  local target=$deps/onnxruntime stamp work
   stamp=$({ echo "$headers_suite"; cat scripts/onnxruntime.txt; } | sha256sum)
   [[ -e $target/lib/libonnxruntime.so && $(cat "$target/stamp" 2>/dev/null) == "$stamp" ]] && return 0
   make_venv
@@ -238,17 +260,9 @@ fetch_onnxruntime() {
   # shellcheck disable=SC2064
   trap "rm -rf '$work'" EXIT
   fetch_headers "$work"
-  quietly pip download --no-deps --only-binary :all: --require-hashes -r scripts/onnxruntime.txt \
-    --implementation cp --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$(uname -m)" \
-    -d "$work/wheel" || die "the onnxruntime wheel could not be had"
-  "$deps/venv/bin/python" -m zipfile -e "$work"/wheel/onnxruntime-*.whl "$work/wheel"
-  mkdir -p "$work/root/lib"
+  mkdir -p "$work/root"
   mv "$work/unpacked/usr/include/onnxruntime" "$work/root/include"
-  mv "$work/wheel/onnxruntime/LICENSE" "$work/wheel/onnxruntime/ThirdPartyNotices.txt" "$work/root"
-  library=$(basename "$work"/wheel/onnxruntime/capi/libonnxruntime.so.*)
-  mv "$work/wheel/onnxruntime/capi/$library" "$work/root/lib"
-  ln -s "$library" "$work/root/lib/libonnxruntime.so.1"
-  ln -s libonnxruntime.so.1 "$work/root/lib/libonnxruntime.so"
+  unpack_onnxruntime "$(uname -m)" "$work" "$work/root"
   echo "$stamp" >"$work/root/stamp"
   rm -rf "$target"
   mv "$work/root" "$target"
@@ -289,12 +303,61 @@ profile_clang() {
   install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
 }
 
+# The libraries of build_packages for arm64, unpacked and not installed, so that the machine keeps one architecture.
+# ONNX Runtime is among them or, from the wheel, in opt/onnxruntime.
+fetch_sysroot() {
+  local target=$deps/aarch64 stamp work options libraries file link
+  mapfile -t libraries < <(build_packages | tr ' ' '\n' | grep -E -- '-dev$|-dev-')
+  stamp=$(printf '%s\n' "${libraries[@]}" "$distribution" "$(cat scripts/onnxruntime.txt)" | sha256sum)
+  [[ $(cat "$target/stamp" 2>/dev/null) == "$stamp" ]] && return 0
+  say "getting the libraries for aarch64 into .deps/aarch64"
+  work=$(mktemp -d "$deps/aarch64.XXXXXX")
+  # shellcheck disable=SC2064
+  trap "rm -rf '$work'" EXIT
+  private_apt "$work/apt"
+  touch "$work/status"
+  options+=(-o "APT::Architecture=arm64" -o "APT::Architectures::=arm64" -o "Dir::State=$work/apt"
+    -o "Dir::State::status=$work/status" -o "APT::Install-Recommends=false")
+  quietly apt-get "${options[@]}" update || die "apt-get update for arm64 failed"
+  quietly apt-get "${options[@]}" install --download-only --yes libc6-dev protobuf-compiler-grpc "${libraries[@]}" ||
+    die "the libraries for arm64 could not be had"
+  mkdir "$work/root"
+  # libraries.txt: file name, package, version, for cmake/cross_depends.cmake.
+  for file in "$work"/apt/cache/archives/*.deb; do
+    dpkg-deb -x "$file" "$work/root"
+    [[ $file != *-dev_* ]] || continue
+    dpkg-deb -c "$file" | grep -oE '[^/ ]+\.so\.[0-9]+( |$)' | sed "s|\$| $(dpkg-deb --show "$file" | sed 's/:arm64//;s/\t/ /')|;s/  / /" \
+      >>"$work/root/libraries.txt" || true
+  done
+  # Links are followed outside that root.
+  find "$work/root" -lname '/*' | while read -r file; do
+    link=$(readlink "$file")
+    ln -sfr "$work/root$link" "$file"
+  done
+  if [[ -n $headers_suite ]]; then
+    make_venv
+    mkdir -p "$work/root/opt/onnxruntime"
+    cp -r "$deps/onnxruntime/include" "$work/root/opt/onnxruntime"
+    unpack_onnxruntime aarch64 "$work" "$work/root/opt/onnxruntime"
+  fi
+  echo "$stamp" >"$work/root/stamp"
+  rm -rf "$target"
+  mv "$work/root" "$target"
+  rm -rf "$work"
+  trap - EXIT
+}
+
+profile_aarch64() {
+  install_packages g++-aarch64-linux-gnu qemu-user
+  fetch_sysroot
+}
+
 profiles=("$@")
 ((${#profiles[@]})) || profiles=(build test models lint clang)
 for profile in "${profiles[@]}"; do
   case $profile in
-    build | test | models | lint | clang) ;;
-    *) die "unknown profile '$profile': expected build, test, models, lint or clang" ;;
+    build | test | models | lint | clang | aarch64) ;;
+    *) die "unknown profile '$profile': expected build, test, models, lint, clang or aarch64" ;;
   esac
 done
 

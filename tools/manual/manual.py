@@ -8,7 +8,7 @@ import subprocess
 
 
 def help_of(program, *path):
-    return subprocess.run([program, *path, "--help"], capture_output=True, text=True, check=True).stdout
+    return subprocess.run([*program, *path, "--help"], capture_output=True, text=True, check=True).stdout
 
 
 def children_of(text):
@@ -32,7 +32,7 @@ def sections(program, path=()):
 
 
 def manual(program):
-    build = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    build = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     version = build.partition(" (")[0]
     return "".join([
         f'.TH DULY 1 "" "{roff(version)}" "User Commands"\n',
@@ -45,5 +45,5 @@ def manual(program):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("program", help="path of duly")
+    parser.add_argument("program", nargs="+", help="duly, behind what runs programs of its machine")
     print(manual(parser.parse_args().program), end="")

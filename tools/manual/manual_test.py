@@ -14,7 +14,7 @@ DULY = None
 
 class Manual(unittest.TestCase):
     def test_every_command_has_its_section_with_its_help(self):
-        page = manual.manual(DULY)
+        page = manual.manual([DULY])
         for command in ["serve", "load", "models verify", "replay"]:
             self.assertIn(f'.SH "duly {command}"\n', page)
         self.assertIn("\\-\\-model\\-repository DIR", page)
@@ -24,7 +24,7 @@ class Manual(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("groff"), "groff is not here")
     def test_roff_accepts_it(self):
-        ran = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=manual.manual(DULY), text=True,
+        ran = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=manual.manual([DULY]), text=True,
                              capture_output=True, check=True)
         self.assertEqual(ran.stderr, "")
         self.assertIn("EXIT STATUS", ran.stdout)
