@@ -54,6 +54,7 @@ DeviceSpec Emulated() {
   DeviceSpec device;
   device.name = "gpu0";
   device.kind = DeviceKind::kEmulated;
+  device.slots = 1;
   // Of this test: tests run side by side.
   device.profile_file = testing::TempDir() + "duly_registry_test_" +
                         testing::UnitTest::GetInstance()->current_test_info()->name() + ".yaml";

@@ -161,8 +161,8 @@ std::string ChangesTable(const std::vector<sim::Change>& changes) {
   columns[1].title = "node";
   columns[2].title = "change";
   columns[3].title = "done s";
-  for (const std::size_t number : {0, 3}) columns[number].align = TableColumn::Align::kRight;
-  for (const std::size_t text : {1, 2}) columns[text].align = TableColumn::Align::kLeft;
+  for (TableColumn* const text : {&columns[1], &columns[2]})
+    text->align = TableColumn::Align::kLeft;
   for (const sim::Change& change : changes) {
     columns[0].cells.push_back(fmt::format("{:.3f}", ToSeconds(change.at)));
     columns[1].cells.push_back(change.node);

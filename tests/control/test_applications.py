@@ -19,7 +19,7 @@ from harness import Server, copy_model  # noqa: E402
 ROUTE = "/v2/duly/applications"
 NODE = """
 devices:
-  - {name: board, kind: emulated, profile: board.yaml, slots: 1}
+  - {name: board, kind: emulated, profile: board.yaml}
 applications:
   - {name: fixed, model: slow, slo: 500ms, rate: 5/s}
 """
