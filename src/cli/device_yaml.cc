@@ -2,18 +2,58 @@
 #include "cli/device_yaml.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/file.h"
 #include "base/units.h"
+#include "profile/device_reader.h"
 #include "queueing/edge_tpu.h"
 
 namespace duly {
 namespace {
 
 using queueing::Mechanism;
+
+Mechanism MechanismOf(DeviceMechanism mechanism) {
+  switch (mechanism) {
+    case DeviceMechanism::kSerial:
+      break;
+    case DeviceMechanism::kEdgeTpu:
+      return Mechanism::kSwapping;
+    case DeviceMechanism::kTimeslice:
+      return Mechanism::kSliced;
+    case DeviceMechanism::kConcurrent:
+      return Mechanism::kShared;
+    case DeviceMechanism::kCpu:
+      return Mechanism::kServers;
+  }
+  return Mechanism::kSerial;
+}
+
+// What the catalogue has of MODEL/VARIANT on the device.
+const BoardVariant* FindVariant(const YamlValue& is, const Chip& chip) {
+  const std::optional<std::string> text = is.AsText();
+  if (!text) return nullptr;
+  if (!chip.known) {
+    is.Fail("'is' of a device that is none of the catalogue", "'service', or 'is' of the device");
+    return nullptr;
+  }
+  std::vector<std::string> known;
+  for (const BoardVariant& variant : chip.known->device->variants) {
+    if (chip.known->device->kind == DeviceMechanism::kCpu && variant.threads != chip.threads)
+      continue;
+    known.push_back(fmt::format("{}/{}", variant.model, variant.variant));
+    if (known.back() == *text) return &variant;
+  }
+  is.Fail(fmt::format("the device has no '{}'", *text),
+          fmt::format("one of: {}", fmt::join(known, ", ")));
+  return nullptr;
+}
 
 // "320MiB/s".
 std::optional<double> ReadLink(const YamlValue& value) {
@@ -55,32 +95,55 @@ double Swap(const YamlValue& swap, const std::optional<std::uint64_t>& on_chip, 
 
 }  // namespace
 
-queueing::Device ReadDeviceKeys(YamlMap& map, Chip& chip) {
+Catalogue ReadCatalogueKey(YamlMap& root, const std::string& file, Faults& inner) {
+  const std::optional<std::string> folder = root["catalogue"].AsText();
+  return folder ? Catalogue(RelativeToFile(*folder, file), inner) : Catalogue();
+}
+
+queueing::Device ReadDeviceKeys(YamlMap& map, Catalogue& catalogue, Chip& chip) {
   queueing::Device device;
-  device.mechanism = map.Required("kind")
-                         .AsChoice<Mechanism>({{"serial", Mechanism::kSerial},
-                                               {"edgetpu", Mechanism::kSwapping},
-                                               {"timeslice", Mechanism::kSliced},
-                                               {"concurrent", Mechanism::kShared},
-                                               {"cpu", Mechanism::kServers}})
-                         .value_or(Mechanism::kSerial);
+  constexpr std::uint32_t kMaxCores = 4096;
+  std::uint32_t servers = 1;
+  if (const YamlValue is = map["is"]; is.present()) {
+    chip.known = catalogue.Find(is, map["frequency"]);
+    const std::optional<std::uint32_t> threads = map["threads"].AsCount(1, kMaxCores);
+    if (chip.known) {
+      const BoardDevice& known = *chip.known->device;
+      for (const BoardVariant& variant : known.variants) {
+        chip.threads = std::max(chip.threads, variant.threads);
+      }
+      chip.threads = threads.value_or(chip.threads);
+      device.mechanism = MechanismOf(known.kind);
+      servers = std::max(known.cores / chip.threads, 1U);
+    }
+    if (const auto kind = ReadMechanism(map["kind"])) device.mechanism = MechanismOf(*kind);
+  } else {
+    device.mechanism =
+        MechanismOf(ReadMechanism(map.Required("kind")).value_or(DeviceMechanism::kSerial));
+  }
   chip.cache_bytes = map["cache"].AsSize();
   chip.link_bytes_per_s = ReadLink(map["link"]);
   device.speedup = ReadSpeedup(map["speedup"]);
-  constexpr std::uint32_t kMaxCores = 4096;
-  device.servers = static_cast<int>(map["cores"].AsCount(1, kMaxCores).value_or(1));
+  device.servers = static_cast<int>(map["cores"].AsCount(1, kMaxCores).value_or(servers));
   return device;
 }
 
 ServiceKeys ReadServiceKeys(YamlMap& map, const Chip& chip) {
-  const YamlValue service = map.Required("service");
-  const double mean_s = ToSeconds(service.AsPositiveDuration().value_or(Duration(1)));
+  const YamlValue is = map["is"];
+  const BoardVariant* const known = is.present() ? FindVariant(is, chip) : nullptr;
+  const YamlValue service = is.present() ? map["service"] : map.Required("service");
+  const Duration of_catalogue =
+      known == nullptr ? Duration(1) : chip.known->device->ServiceTime(*known, chip.known->hz, 1);
+  const double mean_s = ToSeconds(service.AsPositiveDuration().value_or(of_catalogue));
   constexpr double kMaxCv2 = 100;
   const double cv2 = map["service_cv2"].AsNumber(0, kMaxCv2).value_or(0);
-  const std::optional<std::uint64_t> memory = map["memory"].AsSize();
+  std::optional<std::uint64_t> memory = map["memory"].AsSize();
+  if (!memory && known != nullptr && known->memory_bytes > 0) memory = known->memory_bytes;
   const YamlValue on_chip = map["on_chip"];
   const std::optional<std::uint64_t> on_chip_bytes = on_chip.AsSize();
-  const double swap_s = Swap(map["swap"], on_chip_bytes, chip);
+  const YamlValue swap = map["swap"];
+  const bool is_known = known != nullptr && !swap.present() && !on_chip.present();
+  const double swap_s = is_known ? ToSeconds(known->swap) : Swap(swap, on_chip_bytes, chip);
   const YamlValue host = map["host"];
   double after_s = ToSeconds(host.AsDuration().value_or(Duration(0)));
   if (after_s >= mean_s) {

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "base/yaml_reader.h"
+#include "profile/catalogue.h"
 #include "queueing/device.h"
 
 namespace duly {
@@ -16,12 +18,17 @@ namespace duly {
 struct Chip {
   std::optional<std::uint64_t> cache_bytes;
   std::optional<double> link_bytes_per_s;
+  std::optional<Catalogue::Found> known;  // of the catalogue
+  std::uint32_t threads = 1;              // of a request; known
 };
 
-// kind, cache, link, speedup, cores.
-queueing::Device ReadDeviceKeys(YamlMap& map, Chip& chip);
+// The folder of the key `catalogue`, if it is there. Faults of its files go to `inner`.
+Catalogue ReadCatalogueKey(YamlMap& root, const std::string& file, Faults& inner);
 
-// service, service_cv2, memory, on_chip, swap, host.
+// is, frequency, threads, kind, cache, link, speedup, cores.
+queueing::Device ReadDeviceKeys(YamlMap& map, Catalogue& catalogue, Chip& chip);
+
+// is, service, service_cv2, memory, on_chip, swap, host.
 struct ServiceKeys {
   queueing::ServiceTime service{1, 0};
   double swap_s = 0;

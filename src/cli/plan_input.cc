@@ -88,7 +88,9 @@ class ClusterReader {
  public:
   explicit ClusterReader(PlanInput& input) : input_(input) {}
 
-  void Read(YamlMap& root) {
+  // Faults of the catalogue's files go to `inner`.
+  void Read(YamlMap& root, const std::string& file, Faults& inner) {
+    catalogue_ = ReadCatalogueKey(root, file, inner);
     for (const YamlValue& value : root.Required("device_types").AsNonEmptyList()) ReadType(value);
     for (const YamlValue& value : root.Required("models").AsNonEmptyList()) ReadModel(value);
     for (const YamlValue& value : root.Required("nodes").AsNonEmptyList()) ReadNode(value);
@@ -120,7 +122,7 @@ class ClusterReader {
     YamlMap map = value.AsMap();
     std::string name = types_.New(map);
     Chip chip;
-    queueing::Device device = ReadDeviceKeys(map, chip);
+    queueing::Device device = ReadDeviceKeys(map, catalogue_, chip);
     if (name.empty()) return;
     input_.cluster.types.push_back({std::move(name), std::move(device)});
     chips_.push_back(chip);
@@ -167,6 +169,7 @@ class ClusterReader {
   }
 
   PlanInput& input_;
+  Catalogue catalogue_;
   Names types_{"device type"};
   Names models_{"model"};
   Names nodes_{"node"};
@@ -236,7 +239,9 @@ PlanInput ReadPlanInput(const std::string& cluster_file, const std::string& appl
                         Faults& faults) {
   PlanInput input;
   ClusterReader cluster(input);
-  LoadYaml(cluster_file, faults, [&](YamlMap& root) { cluster.Read(root); });
+  Faults inner;
+  LoadYaml(cluster_file, faults, [&](YamlMap& root) { cluster.Read(root, cluster_file, inner); });
+  faults.Append(std::move(inner));
   ApplicationsReader applications(input, cluster);
   LoadYaml(applications_file, faults, [&](YamlMap& root) { applications.Read(root); });
   return input;

@@ -149,7 +149,7 @@ limits: {utilization: 2}
   EXPECT_EQ(ran.out, "");
   for (const char* fault :
        {"--algorithm: there is no algorithm 'best': expected one of: duly, branch-and-bound",
-        "cluster.yaml:2:24: kind is 'gpu': expected one of: serial, edgetpu",
+        "cluster.yaml:2:24: kind is 'gpu': expected one of: serial, timeslice",
         "cluster.yaml:3:12: device type 'nano' is given again",
         "there is no device type 'tpu': expected one of: nano",
         "cluster.yaml:6:12: model 'm' is given again", "service is '-1ms'",

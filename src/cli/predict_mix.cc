@@ -16,13 +16,13 @@ namespace {
 
 constexpr std::size_t kMaxClasses = 1000;
 
-queueing::Device ReadDevice(const YamlValue& value, Chip& chip) {
+queueing::Device ReadDevice(const YamlValue& value, Catalogue& catalogue, Chip& chip) {
   if (value.present() && !value.is_map()) {
     value.Fail("the device is not a map", "{kind: ...}");
     return {};
   }
   YamlMap map = value.AsMap();
-  return ReadDeviceKeys(map, chip);
+  return ReadDeviceKeys(map, catalogue, chip);
 }
 
 class ClassReader {
@@ -68,9 +68,11 @@ class ClassReader {
 
 PredictMix ReadPredictMix(const std::string& file, Faults& faults) {
   PredictMix mix;
+  Faults inner;
   LoadYaml(file, faults, [&](YamlMap& root) {
+    Catalogue catalogue = ReadCatalogueKey(root, file, inner);
     Chip chip;
-    mix.device = ReadDevice(root.Required("device"), chip);
+    mix.device = ReadDevice(root.Required("device"), catalogue, chip);
     ClassReader reader(chip);
     const YamlValue list = root.Required("classes");
     const std::vector<YamlValue> items = list.AsNonEmptyList();
@@ -80,6 +82,7 @@ PredictMix ReadPredictMix(const std::string& file, Faults& faults) {
     }
     for (const YamlValue& item : items) mix.classes.push_back(reader.Read(item));
   });
+  faults.Append(std::move(inner));
   return mix;
 }
 

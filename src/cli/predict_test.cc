@@ -56,6 +56,47 @@ TEST_F(PredictCommand, PredictsAnExponentialServer) {
   EXPECT_EQ(one.size(), 5U);
 }
 
+TEST_F(PredictCommand, TakesDevicesAndModelsOfTheCatalogue) {
+  const std::string catalogue = "catalogue: " DULY_DEVICES "\n";
+  const PredictMix top = Read(catalogue + R"(
+device: {is: jetson-nano/gpu}
+classes: [{name: a, rate: 5/s, is: resnet18/fp16}, {name: b, rate: 1/s, is: googlenet/fp16, service: 20ms}]
+)");
+  EXPECT_EQ(top.device.mechanism, queueing::Mechanism::kSliced);
+  EXPECT_NEAR(top.classes[0].load.service.mean_s, 0.01083, 1e-6);
+  EXPECT_NEAR(top.classes[1].load.service.mean_s, 0.020, 1e-9);
+  const PredictMix slow = Read(catalogue + R"(
+device: {is: jetson-nano/gpu, frequency: 460.8MHz}
+classes: [{name: a, rate: 5/s, is: resnet18/fp16}]
+)");
+  EXPECT_GT(slow.classes[0].load.service.mean_s, 1.2 * top.classes[0].load.service.mean_s);
+  const PredictMix tpu = Read(catalogue + R"(
+device: {is: coral-edgetpu/tpu}
+classes: [{name: a, rate: 5/s, is: mobilenet_v2/edgetpu}]
+)");
+  EXPECT_EQ(tpu.device.mechanism, queueing::Mechanism::kSwapping);
+  EXPECT_NEAR(tpu.classes[0].load.swap_s, 0.01043, 1e-6);
+  const PredictMix cpu = Read(catalogue + R"(
+device: {is: jetson-nano/cpu, threads: 2}
+classes: [{name: a, rate: 1/s, service: 50ms}]
+)");
+  EXPECT_EQ(cpu.device.servers, 2);
+}
+
+TEST_F(PredictCommand, NamesWhatTheCatalogueHasWhereSomethingIsMissing) {
+  const std::string catalogue = "catalogue: " DULY_DEVICES "\n";
+  const std::string classes = "classes: [{name: a, rate: 5/s, is: alexnet/fp16}]\n";
+  const Ran model = Run(catalogue + "device: {is: jetson-nano/gpu}\n" + classes);
+  EXPECT_EQ(model.exit, kExitUsage);
+  EXPECT_THAT(model.err, HasSubstr("mix.yaml:3:36: the device has no 'alexnet/fp16'"));
+  EXPECT_THAT(model.err, HasSubstr("resnet18/fp16"));
+  const Ran device = Run("device: {is: jetson-nano/gpu}\n" + classes);
+  EXPECT_THAT(device.err,
+              HasSubstr("mix.yaml:1:14: 'jetson-nano/gpu' is of a catalogue, and there is none"));
+  const Ran none = Run("device: {kind: serial}\n" + classes);
+  EXPECT_THAT(none.err, HasSubstr("'is' of a device that is none of the catalogue"));
+}
+
 TEST_F(PredictCommand, TakesTheContractsExample) {
   const std::string_view yaml = R"(
 device: {kind: edgetpu, cache: 8MiB, link: 320MiB/s}

@@ -15,8 +15,8 @@
 #include "base/file.h"
 #include "base/units.h"
 #include "base/yaml_reader.h"
+#include "profile/catalogue.h"
 #include "profile/device_reader.h"
-#include "sim/catalogue.h"
 
 namespace duly::sim {
 namespace {
@@ -144,37 +144,9 @@ class ScenarioReader {
     scenario_.models.push_back(std::move(model));
   }
 
-  // Of a device of the catalogue, at one step of its clock.
-  struct Origin {
-    Catalogue::Found found;
-    std::uint64_t hz = 0;
-  };
-
-  std::optional<Origin> ReadOrigin(YamlMap& map, const YamlValue& is) {
-    const YamlValue frequency = map["frequency"];
-    const std::optional<Catalogue::Found> found = catalogue_.Find(is);
-    if (!found) return std::nullopt;
-    Origin origin{*found, found->device->top_hz()};
-    const std::optional<std::uint64_t> hz = frequency.AsFrequency();
-    const std::vector<std::uint64_t>& steps = found->device->clock_hz;
-    if (hz && IsStep(frequency, *hz, steps)) origin.hz = *hz;
-    return origin;
-  }
-
-  static bool IsStep(const YamlValue& value, std::uint64_t hz,
-                     const std::vector<std::uint64_t>& steps) {
-    if (std::ranges::count(steps, hz) > 0) return true;
-    std::vector<std::string> known;
-    for (const std::uint64_t step : steps) known.push_back(FormatFrequency(step));
-    value.Fail(fmt::format("{} is no step of the clock", FormatFrequency(hz)),
-               known.empty() ? "no 'frequency': the catalogue has no clock of this device"
-                             : fmt::format("one of: {}", fmt::join(known, ", ")));
-    return false;
-  }
-
   // What the catalogue says of a device, before the scenario changes it.
-  void TakeFrom(const Origin& origin, NodeInMaking& making, ScenarioDevice& device) {
-    const BoardDevice& known = *origin.found.device;
+  void TakeFrom(const Catalogue::Found& origin, NodeInMaking& making, ScenarioDevice& device) {
+    const BoardDevice& known = *origin.device;
     DeviceBehaviour& behaviour = device.behaviour;
     behaviour.mechanism = known.kind;
     behaviour.cores = known.cores;
@@ -188,8 +160,8 @@ class ScenarioReader {
     }
     if (!known.power) return;
     // The power of the whole board counts once, with the first of its devices.
-    const bool is_first = making.boards.insert(origin.found.board_name).second;
-    device.idle_w = is_first ? origin.found.board->static_w : 0;
+    const bool is_first = making.boards.insert(origin.board_name).second;
+    device.idle_w = is_first ? origin.board->static_w : 0;
     SetBusyPower(known, origin.hz, *device.idle_w, device.busy_w.emplace(), device.one_row_w);
   }
 
@@ -205,10 +177,10 @@ class ScenarioReader {
     ScenarioDevice device;
     device.name = NewName(map, making.names);
     const YamlValue is = map["is"];
-    std::optional<Origin> origin;
+    std::optional<Catalogue::Found> origin;
     std::optional<DeviceBehaviour> known;
     if (is.present()) {
-      origin = ReadOrigin(map, is);
+      origin = catalogue_.Find(is, map["frequency"]);
       if (origin) TakeFrom(*origin, making, device);
       known = device.behaviour;
     }
@@ -227,11 +199,11 @@ class ScenarioReader {
     }
     if (origin) {
       const auto profile_at = [&](std::uint64_t hz) {
-        return CatalogueProfile(*origin->found.device, device.name, hz, device.behaviour.threads,
+        return CatalogueProfile(*origin->device, device.name, hz, device.behaviour.threads,
                                 of_catalogue_);
       };
       std::ranges::move(profile_at(origin->hz), std::back_inserter(making.profiles));
-      const std::vector<std::uint64_t>& clock = origin->found.device->clock_hz;
+      const std::vector<std::uint64_t>& clock = origin->device->clock_hz;
       const bool own_power = map["power"].present();
       for (const std::uint64_t hz : clock) {
         ScenarioDevice::ClockStep& step = device.steps.emplace_back();
@@ -240,11 +212,11 @@ class ScenarioReader {
         step.busy_w = device.busy_w.value_or(0);
         step.one_row_w = device.one_row_w;
         if (!own_power && device.busy_w) {
-          SetBusyPower(*origin->found.device, hz, *device.idle_w, step.busy_w, step.one_row_w);
+          SetBusyPower(*origin->device, hz, *device.idle_w, step.busy_w, step.one_row_w);
         }
       }
       device.step = static_cast<std::size_t>(std::ranges::find(clock, origin->hz) - clock.begin());
-      device.clock_change = origin->found.device->clock_change;
+      device.clock_change = origin->device->clock_change;
     }
     if (const YamlValue thermal = map["thermal"]; thermal.present()) ReadThermal(thermal, device);
     return device;
@@ -415,7 +387,7 @@ class ScenarioReader {
     if (!hz) return std::nullopt;
     std::vector<std::uint64_t> steps;
     for (const ScenarioDevice::ClockStep& step : device.steps) steps.push_back(step.hz);
-    if (!IsStep(value, *hz, steps)) return std::nullopt;
+    if (!IsClockStep(value, *hz, steps)) return std::nullopt;
     event.step = static_cast<std::size_t>(std::ranges::find(steps, *hz) - steps.begin());
     return event.device;
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sim/catalogue.h"
+#include "profile/catalogue.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -8,15 +8,37 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/units.h"
 
-namespace duly::sim {
+namespace duly {
 
 Catalogue::Catalogue(std::string folder, Faults& faults)
     : folder_(std::move(folder)), faults_(&faults) {
   facts_ = LoadVariantFacts(folder_ + "/variants.yaml", faults);
 }
 
-std::optional<Catalogue::Found> Catalogue::Find(const YamlValue& value) {
+bool IsClockStep(const YamlValue& value, std::uint64_t hz,
+                 const std::vector<std::uint64_t>& steps) {
+  if (std::ranges::count(steps, hz) > 0) return true;
+  std::vector<std::string> known;
+  for (const std::uint64_t step : steps) known.push_back(FormatFrequency(step));
+  value.Fail(fmt::format("{} is no step of the clock", FormatFrequency(hz)),
+             known.empty() ? "no 'frequency': the catalogue has no clock of this device"
+                           : fmt::format("one of: {}", fmt::join(known, ", ")));
+  return false;
+}
+
+std::optional<Catalogue::Found> Catalogue::Find(const YamlValue& value,
+                                                const YamlValue& frequency) {
+  std::optional<Found> found = FindDevice(value);
+  if (!found) return std::nullopt;
+  found->hz = found->device->top_hz();
+  const std::optional<std::uint64_t> hz = frequency.AsFrequency();
+  if (hz && IsClockStep(frequency, *hz, found->device->clock_hz)) found->hz = *hz;
+  return found;
+}
+
+std::optional<Catalogue::Found> Catalogue::FindDevice(const YamlValue& value) {
   const std::optional<std::string> path = value.AsText();
   if (!path) return std::nullopt;
   if (faults_ == nullptr) {
@@ -45,7 +67,7 @@ std::optional<Catalogue::Found> Catalogue::Find(const YamlValue& value) {
                fmt::format("one of: {}", fmt::join(known, ", ")));
     return std::nullopt;
   }
-  return Found{name, &board->second, device};
+  return Found{name, &board->second, device, 0};
 }
 
 std::optional<double> Catalogue::AccuracyOf(std::string_view model,
@@ -79,4 +101,4 @@ std::vector<VariantProfile> CatalogueProfile(const BoardDevice& device, const st
   return profiles;
 }
 
-}  // namespace duly::sim
+}  // namespace duly

@@ -12,9 +12,9 @@
 #include "base/yaml_reader.h"
 #include "profile/board.h"
 
-namespace duly::sim {
+namespace duly {
 
-// The boards that a scenario names (devices/, profile/board.h), each read once.
+// The boards that a file names (devices/, profile/board.h), each read once.
 class Catalogue {
  public:
   Catalogue() = default;  // has no board
@@ -25,21 +25,27 @@ class Catalogue {
     std::string board_name;
     const Board* board = nullptr;
     const BoardDevice* device = nullptr;
+    std::uint64_t hz = 0;  // of device->clock_hz; 0: it has no clock
   };
-  // The device of a value BOARD/DEVICE; valid as long as this. Adds a fault and returns nothing
-  // where there is none.
-  std::optional<Found> Find(const YamlValue& value);
+  // The device of a value BOARD/DEVICE at a step of its clock, the highest if `frequency` is not
+  // there; valid as long as this. Adds a fault and returns nothing where there is none.
+  std::optional<Found> Find(const YamlValue& value, const YamlValue& frequency);
 
   std::optional<double> AccuracyOf(std::string_view model, std::string_view variant) const;
 
  private:
+  std::optional<Found> FindDevice(const YamlValue& value);
+
   std::string folder_;
   Faults* faults_ = nullptr;
   std::map<std::string, Board> boards_;
   std::vector<VariantFacts> facts_;
 };
 
-// What a scenario calls a model, and what the catalogue calls it.
+// A fault of the value unless the clock has this step.
+bool IsClockStep(const YamlValue& value, std::uint64_t hz, const std::vector<std::uint64_t>& steps);
+
+// What a file calls a model, and what the catalogue calls it.
 struct CatalogueModel {
   std::string name;
   std::string is;
@@ -50,9 +56,9 @@ struct CatalogueModel {
   std::vector<Variant> variants;
 };
 
-// Entries for the device `name` of a scenario, for what it has of the models.
+// Entries for a device that the file calls `name`, for what it has of the models.
 std::vector<VariantProfile> CatalogueProfile(const BoardDevice& device, const std::string& name,
                                              std::uint64_t hz, std::uint32_t threads,
                                              const std::vector<CatalogueModel>& models);
 
-}  // namespace duly::sim
+}  // namespace duly
