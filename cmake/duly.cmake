@@ -21,12 +21,9 @@ if(DULY_FUZZ)
 endif()
 
 # Most of a file's compile time is the standard library's and fmt's headers; tests add GoogleTest's. Two precompiled
-# headers, which all targets share: so all code is position-independent. Compiler caches know them badly, and under the
-# thread sanitizer targets differ in what is defined (proto/).
-if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES ccache OR DULY_SANITIZE MATCHES thread)
-  option(DULY_PRECOMPILE "Precompile common headers" OFF)
-else()
-  option(DULY_PRECOMPILE "Precompile common headers" ON)
+# headers, which all targets share: so all code is position-independent. Compiler caches know them badly.
+if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES ccache)
+  set(DULY_PRECOMPILE OFF)
 endif()
 if(DULY_PRECOMPILE)
   file(WRITE ${PROJECT_BINARY_DIR}/precompiled.cc "")

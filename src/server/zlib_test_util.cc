@@ -32,13 +32,12 @@ std::string Run(z_stream& stream, std::string_view input, Step step) {
   stream.next_in = BytesOf(input);
   stream.avail_in = static_cast<uInt>(input.size());
   std::string output;
+  std::string chunk(std::size_t{1} << 16, '\0');
   do {
-    const std::size_t size = output.size();
-    output.resize(size + (std::size_t{1} << 16));
-    stream.next_out = BytesOf(output) + size;
-    stream.avail_out = 1 << 16;
+    stream.next_out = BytesOf(chunk);
+    stream.avail_out = static_cast<uInt>(chunk.size());
     step();
-    output.resize(output.size() - stream.avail_out);
+    output.append(chunk, 0, chunk.size() - stream.avail_out);
   } while (stream.avail_out == 0);
   return output;
 }

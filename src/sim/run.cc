@@ -339,9 +339,16 @@ bool ScenarioRun::Advance(Duration until) {
       if (watched.meter != nullptr) watched.meter->Take((watched.*seen).reading);
     }
   };
-  pass(warmup_, &Watched::before);
-  pass(end_, &Watched::after);
-  return simulator_.Advance(TimePoint(until));
+  const auto pass_both = [&] {
+    pass(warmup_, &Watched::before);
+    pass(end_, &Watched::after);
+  };
+  pass_both();
+  if (simulator_.Advance(TimePoint(until))) return true;
+  // Nothing is left to happen: the rest of the time is idle.
+  until = std::max(until, end_);
+  pass_both();
+  return false;
 }
 
 ScenarioRun::Seen ScenarioRun::See(const Watched& watched, TimePoint at) const {
