@@ -5,7 +5,8 @@
 JOBS ?= $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ { fit = int($$2 / 1572864) } \
           END { jobs = fit < cores ? fit : cores; print jobs < 1 ? 1 : jobs }' /proc/meminfo)
 PREFIX ?= /usr/local
-# make test: which preset, which parts (names of duly_library; empty: everything), which ctest labels to leave out.
+# make test: which preset, which parts (names of duly_library; empty: everything), which tests to leave out (a regular
+# expression).
 PRESET ?= dev
 PARTS ?=
 SKIP ?=
@@ -43,7 +44,7 @@ test: ## build and run every test (PRESET=dev, PARTS=, SKIP=)
 	$(call BUILD,$(PRESET)) $(if $(PARTS),--target $$(ninja -C build/$(PRESET) -t targets all | \
 	  sed -nE 's/^(duly_($(PARTS_PATTERN))|($(PARTS_PATTERN))_test): phony$$/\1/p'))
 	ctest --preset $(PRESET) --parallel $(JOBS) --no-tests=error \
-	  $(if $(PARTS),-L '^($(PARTS_PATTERN))$$') $(if $(SKIP),-LE '$(SKIP)') \
+	  $(if $(PARTS),-L '^($(PARTS_PATTERN))$$') $(if $(SKIP),-E '$(SKIP)') \
 	  --output-junit $(CURDIR)/build/$(PRESET)/junit.xml
 
 fuzz: override CMAKE_FLAGS += -DDULY_FUZZ_RUNS=$(RUNS)
