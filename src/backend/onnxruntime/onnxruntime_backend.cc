@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <string>
@@ -16,6 +15,8 @@
 #include <utility>
 
 #include "backend/common/batch.h"
+#include "backend/common/batch_output.h"
+#include "backend/common/gather.h"
 #include "backend/common/monotonic.h"
 #include "backend/onnxruntime/library.h"
 #include "backend/onnxruntime/provider.h"
@@ -27,7 +28,6 @@
 namespace duly {
 namespace {
 
-using onnx::BatchOutput;
 using onnx::Library;
 using onnx::Scratch;
 
@@ -43,34 +43,6 @@ struct OwnedValue {
   std::shared_ptr<Library> library;  // destroyed last
   Ort::Value value;
 };
-
-class ScratchLease {
- public:
-  explicit ScratchLease(Library& library) : library_(library), scratch_(library.TakeScratch()) {}
-  ~ScratchLease() { library_.ReturnScratch(std::move(scratch_)); }
-  ScratchLease(const ScratchLease&) = delete;
-  ScratchLease& operator=(const ScratchLease&) = delete;
-  Scratch& operator*() { return *scratch_; }
-
- private:
-  Library& library_;
-  std::unique_ptr<Scratch> scratch_;
-};
-
-// Clients may send any byte as a BOOL, but kernels count on 0 and 1.
-bool HasOddBool(std::span<const std::byte> data) {
-  std::byte all{0};
-  for (const std::byte b : data) all |= b;
-  return all > std::byte{1};
-}
-
-// Whether the library may read the tensor where it lies. A tensor cut out of a message may begin
-// anywhere.
-bool UsableInPlace(const Tensor& tensor) {
-  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data.data().data());
-  return address % ElementSize(tensor.type) == 0 &&
-         !(tensor.type == DataType::kBool && HasOddBool(tensor.data.data()));
-}
 
 class OnnxVariant final : public LoadedVariant {
  public:
@@ -108,7 +80,7 @@ class OnnxVariant final : public LoadedVariant {
     const Duration start = MonotonicNow();
     const Result<std::uint32_t> rows = CheckBatch(items, inputs_, outputs_.size(), max_rows_);
     if (!rows) return rows.error();
-    ScratchLease lease(*library_);
+    Pool<Scratch>::Lease lease(library_->scratch());
     Scratch& scratch = *lease;
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
       if (Status status = AddInput(items, k, *rows, scratch); !status.ok()) return status;
@@ -124,11 +96,7 @@ class OnnxVariant final : public LoadedVariant {
     for (std::size_t i = 0; i < scratch.outputs.size(); ++i) {
       if (Status status = TakeOutput(i, *rows, scratch); !status.ok()) return status;
     }
-    std::size_t first_row = 0;
-    for (RunItem& item : items) {
-      Scatter(item, first_row, scratch);
-      first_row += item.rows;
-    }
+    Scatter(items, outputs_, scratch.batch_outputs, scratch.positions, max_rows_);
     times.input = before_infer - start;
     times.infer = after_infer - before_infer;
     times.output = MonotonicNow() - after_infer;
@@ -151,24 +119,7 @@ class OnnxVariant final : public LoadedVariant {
     }
     if (spec.type == DataType::kBytes) return AddStrings(items, k, shape, scratch);
 
-    std::span<const std::byte> data = first->data.data();
-    if (items.size() > 1 || !UsableInPlace(*first)) {
-      std::size_t size = 0;
-      for (const RunItem& item : items) {
-        size += FindInput(item, inputs_, k)->data.size();
-      }
-      const std::span<std::byte> gathered = scratch.GatherSpace(k, size);
-      std::size_t offset = 0;
-      for (const RunItem& item : items) {
-        const std::span<const std::byte> from = FindInput(item, inputs_, k)->data.data();
-        if (!from.empty()) std::memcpy(gathered.data() + offset, from.data(), from.size());
-        offset += from.size();
-      }
-      if (spec.type == DataType::kBool) {
-        for (std::byte& b : gathered) b = b == std::byte{0} ? std::byte{0} : std::byte{1};
-      }
-      data = gathered;
-    }
+    const std::span<const std::byte> data = Gather(items, inputs_, k, scratch.gathered);
     // The library takes no null pointer, not even for nothing; it does not write to inputs.
     static constexpr std::byte kNothing{};
     void* const address = const_cast<std::byte*>(data.empty() ? &kNothing : data.data());
@@ -229,11 +180,8 @@ class OnnxVariant final : public LoadedVariant {
                     fmt::format("output '{}' of shape {} has no type of the protocol", name,
                                 ToString(output.shape)));
     }
-    if (max_rows_ > 0 && (output.shape.empty() || output.shape.front() != rows)) {
-      return Status(StatusCode::kInternal,
-                    fmt::format("output '{}' has shape {} for a batch of {} rows, so the model "
-                                "cannot be batched: set max_batch_size to 0",
-                                name, ToString(output.shape), rows));
+    if (Status fits = CheckOutputRows(name, output.shape, rows, max_rows_); !fits.ok()) {
+      return fits;
     }
     const auto count = static_cast<std::size_t>(*elements);
     if (*type == DataType::kBytes) {
@@ -263,26 +211,6 @@ class OnnxVariant final : public LoadedVariant {
     return std::ranges::any_of(scratch.input_data, [&](std::span<const std::byte> input) {
       return !data.empty() && input.data() == data.data();
     });
-  }
-
-  void Scatter(RunItem& item, std::size_t first_row, const Scratch& scratch) const {
-    const auto add = [&](std::size_t index) {
-      const BatchOutput& batch = scratch.batch_outputs[scratch.positions[index]];
-      Shape shape = batch.shape;
-      std::size_t begin = 0;
-      std::size_t end = batch.data.size();
-      if (max_rows_ > 0) {
-        shape[0] = item.rows;
-        const std::size_t last_row = first_row + item.rows;
-        begin =
-            batch.row_offsets.empty() ? first_row * batch.row_size : batch.row_offsets[first_row];
-        end = batch.row_offsets.empty() ? last_row * batch.row_size : batch.row_offsets[last_row];
-      }
-      item.outputs.push_back({outputs_[index].name, outputs_[index].type, std::move(shape),
-                              batch.data.Slice(begin, end - begin)});
-    };
-    item.outputs.reserve(WantedCount(item, outputs_.size()));
-    ForEachWanted(item, outputs_.size(), add);
   }
 
   const std::shared_ptr<Library> library_;  // destroyed last
