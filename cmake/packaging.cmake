@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # What else is installed for a system service, and the Debian package: `make deb`.
-include(GNUInstallDirs)
 set(debian ${PROJECT_SOURCE_DIR}/deploy/debian)
 install(FILES ${PROJECT_SOURCE_DIR}/deploy/systemd/duly.service DESTINATION lib/systemd/system COMPONENT service EXCLUDE_FROM_ALL)
 install(FILES ${debian}/default DESTINATION /etc/default RENAME duly COMPONENT service EXCLUDE_FROM_ALL)

@@ -14,8 +14,9 @@ namespace duly {
 // What ModelSpec::backend may be.
 std::span<const std::string_view> ModelBackends();
 
-// A device that serves models of every back end: for kCpu it loads a model by the one that
-// ModelSpec::backend names (kInvalidArgument, listing the known ones, for any other name); for
+// A device that serves models of every back end: for kCpu and kAccelerator it loads a model by the
+// one that ModelSpec::backend names (kInvalidArgument, listing the known ones, for any other name),
+// where a plug_in of the device stands for ONNX Runtime, and kPlugInBackend needs one; for
 // kEmulated it emulates each of them by the profile in profile_file, which is read here, and with
 // `compute` computes the outputs as kCpu would. Slots, threads and cores of the device are settled.
 // To be called before the process has other threads (onnxruntime/onnxruntime_backend.h).

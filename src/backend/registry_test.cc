@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/conformance/conformance.h"
+#include "base/temp_folder_test_util.h"
 
 namespace duly::conformance {
 
@@ -75,8 +76,35 @@ TEST(Registry, CpuServesModelsOfEveryBackEnd) {
   EXPECT_EQ(Answer(**backend, Negation("copy")), (std::vector<float>{1, 2, 3}));
   EXPECT_THAT((*backend)->description(), HasSubstr("onnxruntime 1."));
   for (const std::string_view name : ModelBackends()) {
+    if (name == kPlugInBackend) continue;
     EXPECT_FALSE(Answer(**backend, Negation(std::string(name))).empty());
   }
+}
+
+TEST(Registry, ADeviceWithAPlugInServesAllModelsByItButCopies) {
+  const TempFolder folder;
+  DeviceSpec device;
+  device.plug_in.file = DULY_SCALE;
+  const auto backend = MakeBackend(device);
+  ASSERT_TRUE(backend) << backend.error().ToString();
+  EXPECT_THAT((*backend)->description(), HasSubstr("scale 1.0"));
+  for (const char* const name : {"plug-in", "onnxruntime"}) {
+    ModelSpec model = Negation(name);
+    model.variants[0].file = folder.Write("m.txt", "scale 1\nfactor 3\nend\n");
+    EXPECT_EQ(Answer(**backend, model), (std::vector<float>{3, 6, 9}));
+  }
+  EXPECT_EQ(Answer(**backend, Negation("copy")), (std::vector<float>{1, 2, 3}));
+}
+
+TEST(Registry, ModelsOfPlugInsNeedADeviceWithOne) {
+  const auto backend = MakeBackend(DeviceSpec());
+  ASSERT_TRUE(backend);
+  const ModelSpec model = Negation("plug-in");
+  const auto variant = (*backend)->Load(model, model.variants[0]);
+  ASSERT_FALSE(variant);
+  EXPECT_EQ(variant.error().message(),
+            "negation/config.pbtxt: back end 'plug-in' on a device without 'plug_in': expected "
+            "the model to be placed on one that has it");
 }
 
 TEST(Registry, UnknownBackEndIsRefusedWithTheKnownOnes) {
@@ -87,7 +115,7 @@ TEST(Registry, UnknownBackEndIsRefusedWithTheKnownOnes) {
   ASSERT_FALSE(variant);
   EXPECT_EQ(variant.error().message(),
             "negation/config.pbtxt: unknown back end 'tensorrt': expected one of onnxruntime, "
-            "copy");
+            "copy, plug-in");
 }
 
 TEST(Registry, EmulatedDeviceAnswersZerosOrComputes) {

@@ -19,7 +19,7 @@ namespace duly {
 // One accuracy configuration of a model: a file, its accuracy, its memory.
 struct VariantSpec {
   std::string name;  // unique within the model; "default" for a model without duly.yaml
-  std::string file;  // path of the ONNX file
+  std::string file;  // path; of a plug-in's model also that of the version's folder
   std::optional<double> accuracy_pct;  // percentage points, as measured or published
   std::string dataset;                 // of the accuracy
   std::string accuracy_method;         // "measured" or "published"; empty when unknown
@@ -30,6 +30,9 @@ struct VariantSpec {
 // ModelSpec::backend of a model whose outputs are its inputs, without a file: for benchmarks and
 // experiments with deadlines.
 inline constexpr const char* kCopyBackend = "copy";
+
+// ModelSpec::backend of a model for devices with a plug_in, which alone know its files.
+inline constexpr const char* kPlugInBackend = "plug-in";
 
 // What becomes of a request whose patience ends.
 enum class OnTimeout : std::uint8_t {
@@ -137,8 +140,8 @@ struct ApplicationSpec {
 };
 
 enum class DeviceKind : std::uint8_t {
-  kCpu,          // cores of this machine, through ONNX Runtime
-  kAccelerator,  // what its provider computes on, through ONNX Runtime; takes no cores
+  kCpu,          // cores of this machine, through ONNX Runtime or a plug-in
+  kAccelerator,  // what its provider or plug-in computes on; takes no cores
   kEmulated,     // runs take the time that a profile says, off the CPU
 };
 
@@ -152,6 +155,12 @@ struct ProviderSpec {
   bool cpu_fallback = true;                    // the CPU computes what it cannot
 };
 
+// A back end that was built outside of Duly (backend/plug_in/).
+struct PlugInSpec {
+  std::string file;                            // a shared library; empty: none
+  std::map<std::string, std::string> options;  // its own, passed on
+};
+
 // One execution target of a node.
 struct DeviceSpec {
   std::string name;
@@ -160,6 +169,7 @@ struct DeviceSpec {
   std::uint32_t threads_per_slot = 1;  // of the back end, within a run
   std::vector<std::uint32_t> cores;    // empty: any
   ProviderSpec provider;               // not kEmulated
+  PlugInSpec plug_in;                  // not kEmulated; instead of ONNX Runtime and its provider
   std::string profile_file;            // kEmulated: service times
   DeviceBehaviour behaviour;           // kEmulated; with the slots above
   std::uint64_t seed = 1;              // kEmulated: of the noise

@@ -368,10 +368,10 @@ class Reader {
   ModelSpec& spec() { return result_.spec; }
 
   void ReadBackend() {
-    // Built in, for benchmarks and experiments: outputs are the inputs, and there is no file.
-    if (config_.backend() == kCopyBackend) {
-      spec().backend = kCopyBackend;
-      spec().platform = kCopyBackend;
+    for (const char* const other : {kCopyBackend, kPlugInBackend}) {
+      if (config_.backend() != other) continue;
+      spec().backend = other;
+      spec().platform = other;
     }
     if (!config_.platform().empty() && config_.platform() != spec().platform) {
       root_.Fail("platform", fmt::format("platform '{}' is not served", config_.platform()),
@@ -379,7 +379,7 @@ class Reader {
     }
     if (!config_.backend().empty() && config_.backend() != spec().backend) {
       root_.Fail("backend", fmt::format("backend '{}' is not served", config_.backend()),
-                 fmt::format("{} or {}", spec().backend, kCopyBackend));
+                 fmt::format("{}, {} or {}", spec().backend, kCopyBackend, kPlugInBackend));
     }
   }
 

@@ -213,7 +213,7 @@ const BadConfig kNotServed[] = {
     {"platform: 'tensorrt_plan'",
      "config.pbtxt:1:1: platform 'tensorrt_plan' is not served: expected onnxruntime_onnx"},
     {"\nbackend: 'python'",
-     "config.pbtxt:2:1: backend 'python' is not served: expected onnxruntime or copy"},
+     "config.pbtxt:2:1: backend 'python' is not served: expected onnxruntime, copy or plug-in"},
     {"sequence_batching { max_sequence_idle_microseconds: 5 direct {} }",
      "config.pbtxt:1:1: sequence_batching is not served: expected a model whose state travels in "
      "its tensors"},
@@ -320,8 +320,9 @@ const BadConfig kWrong[] = {
 INSTANTIATE_TEST_SUITE_P(WrongValues, ModelConfigRefuses, testing::ValuesIn(kWrong));
 
 TEST(ModelConfig, ListsTheFaultsOfOneFileInItsOrder) {
-  EXPECT_EQ(FaultsOf("backend: 'python'\nbatching: 1\nruntime: 'r'\nname: 'n'\n").substr(0, 80),
-            "config.pbtxt:1:1: backend 'python' is not served: expected onnxruntime or copy\nc");
+  EXPECT_EQ(
+      FaultsOf("backend: 'python'\nbatching: 1\nruntime: 'r'\nname: 'n'\n").substr(0, 89),
+      "config.pbtxt:1:1: backend 'python' is not served: expected onnxruntime, copy or plug-in\nc");
   std::size_t lines = 0;
   Faults faults;
   ParseModelConfig("backend: 'python'\nbatching: 1\nruntime: 'r'\nname: 'n'\n", "f", "m", faults);

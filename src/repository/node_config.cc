@@ -58,6 +58,12 @@ void ReadCores(const YamlValue& value, DeviceSpec& device, CoreOwners& owners) {
   }
 }
 
+void ReadOptions(const YamlValue& value, std::map<std::string, std::string>& options) {
+  for (const auto& [key, option] : value.AsMap().Rest()) {
+    if (const std::optional<std::string> text = option.AsText()) options.emplace(key, *text);
+  }
+}
+
 void ReadProvider(const YamlValue& value, ProviderSpec& provider) {
   YamlMap map = value.AsMap();
   provider.name = map.Required("name").AsText().value_or("");
@@ -72,10 +78,13 @@ void ReadProvider(const YamlValue& value, ProviderSpec& provider) {
   }
   provider.cache_folder = map["cache"].AsPath().value_or("");
   provider.cpu_fallback = map["cpu_fallback"].AsBool().value_or(true);
-  for (const auto& [key, option] : map["options"].AsMap().Rest()) {
-    if (const std::optional<std::string> text = option.AsText())
-      provider.options.emplace(key, *text);
-  }
+  ReadOptions(map["options"], provider.options);
+}
+
+void ReadPlugIn(const YamlValue& value, PlugInSpec& plug_in) {
+  YamlMap map = value.AsMap();
+  plug_in.file = map.Required("library").AsFile().value_or("");
+  ReadOptions(map["options"], plug_in.options);
 }
 
 DeviceSpec ReadDevice(const YamlValue& value, NodeConfig& config, CoreOwners& owners) {
@@ -94,13 +103,23 @@ DeviceSpec ReadDevice(const YamlValue& value, NodeConfig& config, CoreOwners& ow
   const YamlValue cores = map["cores"];
   ReadCores(cores, device, owners);
   const bool accelerator = kind == DeviceKind::kAccelerator;
-  const YamlValue provider = accelerator ? map.Required("provider") : map["provider"];
-  if (provider.present() || accelerator) ReadProvider(provider, device.provider);
+  const YamlValue plug_in = map["plug_in"];
+  if (plug_in.present()) ReadPlugIn(plug_in, device.plug_in);
+  const YamlValue provider = map["provider"];
+  if (provider.present()) ReadProvider(provider, device.provider);
+  if (provider.present() && plug_in.present()) {
+    plug_in.Fail("'plug_in' of a device with a provider", "one of the two");
+  }
+  if (accelerator && !provider.present() && !plug_in.present()) {
+    value.Fail("an accelerator without 'provider' or 'plug_in'", "what computes on it");
+  }
   if (accelerator && cores.present()) {
     cores.Fail("'cores' of a device of kind accelerator", "no such key: it takes none");
   }
-  if (kind == DeviceKind::kEmulated && provider.present()) {
-    provider.Fail("'provider' of an emulated device", "kind: cpu or accelerator, or no such key");
+  for (const YamlValue* computing : {&provider, &plug_in}) {
+    if (kind != DeviceKind::kEmulated || !computing->present()) continue;
+    computing->Fail(fmt::format("'{}' of an emulated device", computing->name()),
+                    "kind: cpu or accelerator, or no such key");
   }
 
   const YamlValue emulates = map["emulates"];

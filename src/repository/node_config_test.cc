@@ -117,6 +117,24 @@ devices:
   EXPECT_FALSE(own.cpu_fallback);
 }
 
+TEST(NodeConfig, ReadsPlugIns) {
+  const TempFolder folder;
+  folder.Write("plugins/scale.so", "x");
+  Faults faults;
+  const NodeConfig config = LoadNodeConfig(folder.Write("node.yaml", R"(
+devices:
+  - {name: npu, kind: accelerator, slots: 2, plug_in: {library: plugins/scale.so, options: {gain: 2}}}
+  - {name: cpu, kind: cpu}
+)"),
+                                           faults);
+  EXPECT_EQ(faults.ToString(), "");
+  ASSERT_EQ(config.devices.size(), 2u);
+  EXPECT_EQ(config.devices[0].plug_in.file, folder.At("plugins/scale.so"));
+  EXPECT_EQ(config.devices[0].plug_in.options, (std::map<std::string, std::string>{{"gain", "2"}}));
+  EXPECT_EQ(config.devices[0].slots, 2u);
+  EXPECT_EQ(config.devices[1].plug_in.file, "");
+}
+
 TEST(NodeConfig, DefaultIsOneCpuDeviceWhoseSizeIsNotSettled) {
   Faults faults;
   for (const NodeConfig& config :
@@ -155,7 +173,19 @@ const BadFile kBad[] = {
     {"devices: [{name: a, kind: cpu}, {name: a, kind: cpu}]",
      "node.yaml:1:40: name 'a' is given again: expected each name once"},
     {"devices: [{name: a, kind: accelerator}]",
-     "node.yaml:1:11: 'provider' is missing: expected a map"},
+     "node.yaml:1:11: an accelerator without 'provider' or 'plug_in': expected what computes on "
+     "it"},
+    {"devices: [{name: a, kind: cpu, provider: {name: CPU}, plug_in: {library: no.so}}]",
+     "node.yaml:1:64: 'plug_in' of a device with a provider: expected one of the two\n"
+     "node.yaml:1:74: library is 'no.so': expected a file that is there, by its path from this "
+     "one"},
+    {"devices: [{name: a, kind: emulated, profile: no, plug_in: {option: 1}}]",
+     "node.yaml:1:46: profile is 'no': expected a file that is there, by its path from this one\n"
+     "node.yaml:1:59: 'library' is missing: expected text of one line\n"
+     "node.yaml:1:59: 'plug_in' of an emulated device: expected kind: cpu or accelerator, or no "
+     "such key\n"
+     "node.yaml:1:60: unknown key 'option' (did you mean 'options'?): expected one of: library, "
+     "options"},
     {"devices: [{name: a, kind: accelerator, cores: [1], provider: {name: CUDA, hardware: gpu}}]",
      "node.yaml:1:47: 'cores' of a device of kind accelerator: expected no such key: it takes "
      "none\n"

@@ -23,6 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kDefaultModelFile = "model.onnx";
+constexpr std::string_view kWholeFolder = ".";
 
 // Names of the folders in `folder`, sorted; nothing after a fault.
 std::optional<std::vector<std::string>> SubfoldersOf(const std::string& folder, Faults& faults) {
@@ -135,7 +136,10 @@ void SetVariants(ModelFiles& model, Faults& faults) {
   if (serving.variants.empty()) {
     VariantSpec variant;
     variant.name = "default";
-    variant.file = filename.empty() ? kDefaultModelFile : filename;
+    // A plug-in may want several files: it finds them in the version's folder.
+    const std::string_view otherwise =
+        spec.backend == kPlugInBackend ? kWholeFolder : kDefaultModelFile;
+    variant.file = filename.empty() ? otherwise : filename;
     spec.variants.push_back(std::move(variant));
     return;
   }
@@ -173,6 +177,10 @@ ModelSpec SpecOfVersion(const ModelFiles& model, std::int64_t version, Faults& f
     }
     const std::string written = variant.file;
     variant.file = (version_folder / written).string();
+    if (spec.backend == kPlugInBackend && written == kWholeFolder) {
+      variant.file = version_folder.string();
+      continue;
+    }
     // An empty name was refused where it stands.
     if (written.empty() || IsFile(variant.file)) continue;
     if (model.serving.variants.empty() && model.config.model_filename.empty()) {

@@ -96,6 +96,23 @@ TEST_F(Repository, CopyNeedsNoFile) {
   EXPECT_EQ(specs[0].variants.front().file, "");
 }
 
+TEST_F(Repository, APlugInGetsAFileOrTheVersionsFolder) {
+  folder_.Write("m/config.pbtxt", "backend: 'plug-in'");
+  folder_.Write("m/1/weights.bin", "");
+  const std::vector<ModelSpec> whole = Read("m");
+  EXPECT_EQ(FaultText(), "");
+  ASSERT_EQ(whole.size(), 1u);
+  EXPECT_EQ(whole[0].backend, "plug-in");
+  EXPECT_EQ(whole[0].platform, "plug-in");
+  EXPECT_EQ(whole[0].variants.front().file, folder_.At("m/1"));
+
+  folder_.Write("m/config.pbtxt", "backend: 'plug-in' default_model_filename: 'weights.bin'");
+  const std::vector<ModelSpec> file = Read("m");
+  EXPECT_EQ(FaultText(), "");
+  ASSERT_EQ(file.size(), 1u);
+  EXPECT_EQ(file[0].variants.front().file, folder_.At("m/1/weights.bin"));
+}
+
 TEST_F(Repository, JoinsConfigurationVariantsAndFiles) {
   folder_.Write("m/config.pbtxt",
                 "name: 'm' max_batch_size: 4 default_model_filename: 'b.onnx' "
@@ -216,11 +233,11 @@ TEST_F(Repository, RepositoriesAreReadTogetherAndGoodModelsSurviveBadOnes) {
   std::string names;
   for (const ModelSpec& spec : specs) names += spec.name + std::to_string(spec.version) + " ";
   EXPECT_EQ(names, "a1 b1 b2 ");
-  EXPECT_EQ(
-      FaultText(),
-      "repo/r1/bad/config.pbtxt:1:1: backend 'python' is not served: expected onnxruntime or copy\n"
-      "repo/r2/b: model 'b' is in repo/r1/b too: expected each model in one repository\n"
-      "repo/r3: cannot be read: No such file or directory: expected a folder");
+  EXPECT_EQ(FaultText(),
+            "repo/r1/bad/config.pbtxt:1:1: backend 'python' is not served: expected onnxruntime, "
+            "copy or plug-in\n"
+            "repo/r2/b: model 'b' is in repo/r1/b too: expected each model in one repository\n"
+            "repo/r3: cannot be read: No such file or directory: expected a folder");
 }
 
 TEST_F(Repository, TenFaultsOfOneModelAreTenLines) {

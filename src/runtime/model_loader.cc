@@ -59,7 +59,7 @@ Result<LoadedModel> LoadModel(ModelSpec model, const NodeOptions& options, Fault
   result.by_device.resize(options.devices.size());
 
   bool complete = !model.inputs.empty();
-  for (const VariantSpec& spec : model.variants) {
+  for (VariantSpec& spec : model.variants) {
     Variant variant;
     variant.name = spec.name;
     variant.accuracy_pct = spec.accuracy_pct.value_or(0);
@@ -84,6 +84,7 @@ Result<LoadedModel> LoadModel(ModelSpec model, const NodeOptions& options, Fault
         continue;
       }
       complete = true;
+      if (spec.memory_bytes == 0) spec.memory_bytes = (*loaded)->memory_bytes();
       if (const Status ran = WarmUp(model, **loaded); !ran.ok()) {
         fault("", ran);
         continue;

@@ -78,7 +78,7 @@ CHANGE_HELP = {
     "random": "draw from a RandomStream that was passed in (base/random.h)",
 }
 
-CXX = (".h", ".cc")
+CXX = (".h", ".cc", ".c")
 CODE = CXX + (".cmake", ".py", ".sh", ".proto")
 TEXT = CODE + (".md", ".json", ".yaml", ".yml", ".txt", ".in")
 

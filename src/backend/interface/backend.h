@@ -45,6 +45,9 @@ class LoadedVariant {
   virtual const std::vector<TensorSpec>& inputs() const = 0;
   virtual const std::vector<TensorSpec>& outputs() const = 0;
 
+  // That it keeps on its device; 0: not known, or not told by the library.
+  virtual std::uint64_t memory_bytes() const { return 0; }
+
   // Runs the items as one batch: along the leading dimension when the model batches, and exactly
   // one item otherwise. On failure no item has outputs, and the whole batch failed. Never throws.
   // An item alone is passed to the library without copying its inputs.
