@@ -32,6 +32,7 @@
 #include "cli/node_setup.h"
 #include "platform/memory_limit.h"
 #include "policy/registry.h"
+#include "runtime/caching_node.h"
 #include "runtime/node.h"
 #include "runtime/steady_clock.h"
 #include "server/access.h"
@@ -75,6 +76,7 @@ struct ServeFlags {
   bool exit_on_error = true;
   bool strict_readiness = true;
   std::vector<std::string> trace_config;
+  std::string cache_config;
   bool check = false;
   bool list_policies = false;
 };
@@ -155,6 +157,19 @@ void RaiseFileLimit() {
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
+}
+
+// As Triton's flag; 0: none.
+Result<std::size_t> ReadCacheConfig(std::string_view flag) {
+  constexpr std::string_view kLocal = "local,size=";
+  if (flag.empty()) return 0;
+  if (flag.starts_with(kLocal)) {
+    if (const auto bytes = ParseSize(flag.substr(kLocal.size())); bytes && *bytes > 0) {
+      return *bytes;
+    }
+  }
+  return Error(StatusCode::kInvalidArgument, "--cache-config {}: expected {}BYTES, such as {}64MiB",
+               flag, kLocal, kLocal);
 }
 
 int Fail(const Status& status, int code) {
@@ -252,6 +267,8 @@ int Serve(ServeFlags flags) {
     const Status read = ReadTraceFlag(flag, tracing);
     if (!read.ok()) faults.Add({"", 0, 0, read.message(), ""});
   }
+  const Result<std::size_t> cache_bytes = ReadCacheConfig(flags.cache_config);
+  if (!cache_bytes) faults.Add({"", 0, 0, cache_bytes.error().message(), ""});
   if (!faults.empty()) return Fail(faults.ToStatus(), kExitUsage);
   if (flags.check) {
     fmt::print("{} models, {} applications, {} devices, policy {}: no fault found\n",
@@ -315,6 +332,7 @@ int Serve(ServeFlags flags) {
   Result<std::unique_ptr<Node>> node = Node::Start(std::move(*options));
   if (!node) return Fail(node.error(), kExitUsage);
   if (!recording.ok()) return Fail(recording.WithContext("--record"), kExitUsage);
+  if (*cache_bytes > 0) *node = MakeCachingNode(*std::move(node), *cache_bytes);
   std::optional<ModelControl> control(std::in_place, std::move(control_options), **node);
   const Status loaded = at_once ? Status() : LoadAtStart(flags, *control);
   if (!loaded.ok()) {
@@ -343,6 +361,11 @@ int Serve(ServeFlags flags) {
   if (!http_server) return Fail(http_server.error(), kExitFailed);
   Result<std::unique_ptr<GrpcServer>> grpc_server = GrpcServer::Start(grpc, service);
   if (!grpc_server) return Fail(grpc_server.error(), kExitFailed);
+  for (const auto& model : (*node)->Models()) {
+    if (!model->spec.response_cache || *cache_bytes > 0) continue;
+    spdlog::warn("model '{}' has a response_cache, and the node none: --cache-config gives it one",
+                 model->spec.name);
+  }
   const bool ready = loaded.ok() || !flags.strict_readiness;
   service.SetReady(ready);
   (*grpc_server)->SetServing(ready);
@@ -465,6 +488,10 @@ std::function<int()> AddServeCommand(CLI::App& parser) {
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->take_all();
+  parser
+      .add_option("--cache-config", flags->cache_config,
+                  "local,size=BYTES: answers kept for models with a response_cache")
+      ->type_name("CACHE");
   parser.add_option("--ready-file", flags->ready_file, "JSON with the addresses, once ready")
       ->type_name("FILE");
   AddDuration(parser, "--exit-grace", flags->grace,

@@ -84,6 +84,10 @@ struct ModelStats {
   std::array<std::uint64_t, kOutcomeCount> outcomes{};
   std::array<std::uint64_t, 6> reject_reasons{};  // by RejectReason
   std::vector<std::uint64_t> variant_requests;    // answered, by variant
+  // Of runtime/caching_node.h, beside the engine: lookups that found an answer, and those that did
+  // not, with what keeping the answer took.
+  DurationStat cache_hit;
+  DurationStat cache_miss;
 };
 
 struct ApplicationStats {

@@ -110,6 +110,7 @@ struct ModelSpec {
   std::optional<Duration> timeout;  // default patience
   std::optional<DynamicBatching> dynamic_batching;
   std::uint32_t instances = 0;    // concurrent runs per device; 0: as many as the device has slots
+  bool response_cache = false;    // answers may come from the node's, where it has one
   std::uint32_t warmup_runs = 1;  // on zeros
   std::vector<WarmUpSample> warmup_samples;
 

@@ -639,10 +639,7 @@ class Reader {
   }
 
   void ReadAnswers() {
-    if (config_.response_cache().enable()) {
-      root_.Nested("response_cache", config_.response_cache())
-          .Fail("enable", "response_cache is not served", "enable: false");
-    }
+    spec().response_cache = config_.response_cache().enable();
     if (config_.model_transaction_policy().decoupled()) {
       root_.Nested("model_transaction_policy", config_.model_transaction_policy())
           .Fail("decoupled", "decoupled is not served",

@@ -39,8 +39,8 @@ bool Same(const ModelConfigFile& a, const ModelConfigFile& b) {
   return x.platform == y.platform && x.backend == y.backend && x.max_rows == y.max_rows &&
          x.rows_from_file == y.rows_from_file && x.inputs == y.inputs && x.outputs == y.outputs &&
          x.slo == y.slo && x.timeout == y.timeout && x.instances == y.instances &&
-         x.warmup_runs == y.warmup_runs && x.parameters == y.parameters &&
-         x.label_files == y.label_files && x.formats == y.formats &&
+         x.warmup_runs == y.warmup_runs && x.response_cache == y.response_cache &&
+         x.parameters == y.parameters && x.label_files == y.label_files && x.formats == y.formats &&
          SameBatching(x.dynamic_batching, y.dynamic_batching) &&
          x.warmup_samples.size() == y.warmup_samples.size() && a.versions.kind == b.versions.kind &&
          a.versions.latest == b.versions.latest && a.versions.specific == b.versions.specific &&

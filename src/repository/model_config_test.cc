@@ -63,7 +63,7 @@ model_warmup { name: "x" }
 model_warmup { name: "y" batch_size: 2
   inputs { key: "size" value { data_type: TYPE_INT64 random_data: true } }
   inputs { key: "image" value { data_type: TYPE_FP32 dims: [3] input_data_file: "image.bin" } } }
-response_cache { enable: false }
+response_cache { enable: true }
 model_transaction_policy { decoupled: false }
 )",
                                                   folder.At("m/config.pbtxt"), "m", faults);
@@ -124,6 +124,7 @@ model_transaction_policy { decoupled: false }
   EXPECT_EQ(config.versions.kind, VersionPolicy::Kind::kSpecific);
   EXPECT_EQ(config.versions.specific, (std::vector<std::int64_t>{3, 1}));
   EXPECT_EQ(config.model_filename, "net.onnx");
+  EXPECT_TRUE(spec.response_cache);
 }
 
 TEST(ModelConfig, MapsEveryDataType) {
@@ -222,8 +223,6 @@ const BadConfig kNotServed[] = {
     {"optimization { graph { level: 1 } }",
      "config.pbtxt:1:1: optimization is not served: expected no such field: graphs are optimised, "
      "threads are set for each device"},
-    {"response_cache { enable: true }",
-     "config.pbtxt:1:18: response_cache is not served: expected enable: false"},
     {"model_transaction_policy {\n  decoupled: true\n}",
      "config.pbtxt:2:3: decoupled is not served: expected decoupled: false: one answer for each "
      "request"},

@@ -46,6 +46,7 @@ struct InferReport {
   std::string_view device;   // lives as long as the node
   std::optional<double> accuracy_pct;
   std::uint32_t batch_rows = 0;
+  bool cached = false;  // an earlier answer to the same request, which the above are of
   Duration queue{0};
   Duration compute{0};
   // Within `compute`, as the executor measured: the computation, and what came behind it.

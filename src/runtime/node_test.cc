@@ -14,6 +14,7 @@
 
 #include "engine/event_observer.h"
 #include "policy/registry.h"
+#include "runtime/caching_node.h"
 #include "runtime/timer_thread.h"
 
 namespace duly {
@@ -610,6 +611,95 @@ TEST(TimerThread, CallsBackForTheEarliestTime) {
   timer.Arm(FromNanos(0));
   called.wait();
   EXPECT_TRUE(done);
+}
+
+class CachingNodeTest : public NodeTest {
+ protected:
+  void SetUp() override {
+    NodeOptions options = Options(1);
+    options.models[0].response_cache = true;
+    StartNode(std::move(options));
+    node_ = MakeCachingNode(std::move(node_), 1 << 20);
+  }
+  InferResponse Infer(float value) { return Submit(Request(value)).second->Get(); }
+  std::size_t Runs() {
+    const std::lock_guard lock(gate_.mutex);
+    return gate_.batches.size();
+  }
+};
+
+TEST_F(CachingNodeTest, AnswersASecondTimeWithoutARun) {
+  const InferResponse first = Infer(1);
+  EXPECT_EQ(first.outcome, Outcome::kOnTime);
+  EXPECT_FALSE(first.report.cached);
+  const auto waiting = Occupy();
+  const InferResponse second = Infer(1);  // does not wait for the slot
+  EXPECT_EQ(second.outcome, Outcome::kOnTime);
+  EXPECT_EQ(ValueOf(second), 2);
+  EXPECT_TRUE(second.report.cached);
+  EXPECT_EQ(second.report.variant, "default");
+  EXPECT_EQ(second.report.device, "cpu");
+  EXPECT_EQ(second.report.compute, Duration(0));
+  gate_.Set(true);
+  waiting->Get();
+  EXPECT_EQ(ValueOf(Infer(2)), 3);
+  EXPECT_EQ(Runs(), 3U);
+
+  const EngineStats stats = node_->Stats();
+  const ModelStats& model = stats.models[node_->FindModel("plus", -1)->generation];
+  EXPECT_EQ(model.cache_hit.count, 1U);
+  EXPECT_EQ(model.cache_miss.count, 3U);
+  EXPECT_EQ(model.success.count(), 4U);
+  EXPECT_EQ(model.queue.count(), 4U);
+  EXPECT_EQ(model.compute_infer.count(), 3U);
+  EXPECT_EQ(model.inference_count, 3U);
+  EXPECT_EQ(model.variant_requests.at(0), 4U);
+  EXPECT_EQ(stats.applications.at(0).response_time.count(), 4U);
+  EXPECT_EQ(stats.applications.at(0).outcomes.at(static_cast<std::size_t>(Outcome::kOnTime)), 4U);
+}
+
+TEST_F(CachingNodeTest, AReloadedModelAnswersForItself) {
+  Infer(1);
+  ModelSpec again = PlusOne("plus");
+  again.response_cache = true;
+  ASSERT_TRUE(node_->Load({again}, LoadOrder::kLoadFirst).ok());
+  const std::size_t runs = Runs();  // warming up is one, too
+  EXPECT_FALSE(Infer(1).report.cached);
+  EXPECT_EQ(Runs(), runs + 1);
+  EXPECT_TRUE(Infer(1).report.cached);
+  const EngineStats stats = node_->Stats();
+  const ModelStats& model = stats.models[node_->FindModel("plus", -1)->generation];
+  EXPECT_EQ(model.cache_hit.count, 1U);
+  EXPECT_EQ(model.cache_miss.count, 1U);
+}
+
+TEST_F(CachingNodeTest, FailuresAreNotKept) {
+  {
+    const std::lock_guard lock(gate_.mutex);
+    gate_.fail = true;
+  }
+  EXPECT_EQ(Infer(1).outcome, Outcome::kFailed);
+  {
+    const std::lock_guard lock(gate_.mutex);
+    gate_.fail = false;
+  }
+  EXPECT_EQ(ValueOf(Infer(1)), 2);
+  EXPECT_TRUE(Infer(1).report.cached);
+}
+
+TEST_F(CachingNodeTest, ADrainingNodeRefusesWhatItCouldAnswer) {
+  Infer(1);
+  node_->Drain();
+  EXPECT_EQ(Infer(1).outcome, Outcome::kRejected);
+}
+
+TEST_F(CachingNodeTest, ModelsThatDoNotAskForItAreComputed) {
+  ASSERT_TRUE(node_->Load({PlusOne("plus")}, LoadOrder::kLoadFirst).ok());
+  const std::size_t runs = Runs();
+  Infer(1);
+  EXPECT_FALSE(Infer(1).report.cached);
+  EXPECT_EQ(Runs(), runs + 2);
+  EXPECT_EQ(node_->Stats().models[node_->FindModel("plus", -1)->generation].cache_miss.count, 0U);
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ std::vector<std::pair<std::string_view, ParameterValue>> ReportOf(const InferRes
   const auto micros = [](Duration d) { return std::int64_t{d.count() / 1000}; };
   const InferReport& report = response.report;
   std::vector<std::pair<std::string_view, ParameterValue>> items;
-  items.reserve(8);
+  items.reserve(9);
   items.emplace_back("outcome", ToString(response.outcome));
   if (response.reason != RejectReason::kNone) {
     items.emplace_back("reason", ToString(response.reason));
@@ -78,6 +78,7 @@ std::vector<std::pair<std::string_view, ParameterValue>> ReportOf(const InferRes
     if (report.accuracy_pct) items.emplace_back("accuracy", *report.accuracy_pct);
     items.emplace_back("device", report.device);
     items.emplace_back("batch_rows", std::int64_t{report.batch_rows});
+    if (report.cached) items.emplace_back("cached", true);
     items.emplace_back("queue_us", micros(report.queue));
     items.emplace_back("compute_us", micros(report.compute));
   }

@@ -802,6 +802,8 @@ void AppendParameter(std::string_view name, const ParameterValue& value, std::st
     AppendNumber(json, *whole);
   } else if (const auto* number = std::get_if<double>(&value)) {
     AppendNumber(json, *number);
+  } else if (const auto* flag = std::get_if<bool>(&value)) {
+    json += *flag ? "true" : "false";
   }
 }
 

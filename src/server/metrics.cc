@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <sstream>
 #include <string_view>
 #include <tuple>
@@ -85,11 +86,16 @@ struct ModelRow {
   Labels labels;
 };
 
-void AddModelCounters(const std::vector<ModelRow>& rows, Exposition& out) {
-  const auto counter = [&](std::string name, std::string help, auto value) {
+// What adds a counter with a value of each model's statistics.
+auto CountersOf(const std::vector<ModelRow>& rows, Exposition& out) {
+  return [&](std::string name, std::string help, auto value) {
     MetricFamily& family = out.Counter(std::move(name), std::move(help));
     for (const ModelRow& row : rows) Add(family, row.labels, value(row.stats));
   };
+}
+
+void AddModelCounters(const std::vector<ModelRow>& rows, Exposition& out) {
+  const auto counter = CountersOf(rows, out);
   counter("nv_inference_request_success", "Requests that were answered",
           [](const ModelStats& s) { return Count(s.success.count()); });
 
@@ -131,6 +137,24 @@ void AddModelCounters(const std::vector<ModelRow>& rows, Exposition& out) {
     Add(pending, row.labels, Count(row.stats.waiting));
     Add(running, row.labels, Count(row.stats.running));
   }
+}
+
+// Triton has them for models with a response cache only.
+void AddCaches(const std::vector<ModelRow>& rows, Exposition& out) {
+  std::vector<ModelRow> cached;
+  std::ranges::copy_if(rows, std::back_inserter(cached),
+                       [](const ModelRow& row) { return row.spec.response_cache; });
+  if (cached.empty()) return;
+  const auto counter = CountersOf(cached, out);
+  counter("nv_cache_num_hits_per_model", "Requests that the response cache had an answer for",
+          [](const ModelStats& s) { return Count(s.cache_hit.count); });
+  counter("nv_cache_num_misses_per_model", "Requests that it had none for",
+          [](const ModelStats& s) { return Count(s.cache_miss.count); });
+  counter("nv_cache_hit_duration_per_model", "Time of lookups that found one, in microseconds",
+          [](const ModelStats& s) { return Micros(s.cache_hit.total); });
+  counter("nv_cache_miss_duration_per_model",
+          "Time of those that did not, and of keeping the answer, in microseconds",
+          [](const ModelStats& s) { return Micros(s.cache_miss.total); });
 }
 
 void AddModelHistograms(const std::vector<ModelRow>& rows, Exposition& out) {
@@ -271,6 +295,7 @@ std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> mode
   }
   Exposition out;
   AddModelCounters(rows, out);
+  AddCaches(rows, out);
   AddModelHistograms(rows, out);
   AddDecisions(rows, out);
   AddApplications(stats, out);

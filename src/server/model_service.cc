@@ -110,6 +110,7 @@ inference::ModelConfig ConfigOf(const ModelSpec& spec) {
   for (const auto& [key, value] : spec.parameters) {
     (*config.mutable_parameters())[key].set_string_value(value);
   }
+  if (spec.response_cache) config.mutable_response_cache()->set_enable(true);
   config.mutable_model_transaction_policy()->set_decoupled(false);
   // Every model that batches is batched dynamically here, whatever its file says.
   if (spec.max_rows > 0) FillBatching(spec, *config.mutable_dynamic_batching());
@@ -149,8 +150,8 @@ inference::ModelStatisticsResponse StatisticsOf(
     Set(stats.compute_input.stat(), infer.mutable_compute_input());
     Set(stats.compute_infer.stat(), infer.mutable_compute_infer());
     Set(stats.compute_output.stat(), infer.mutable_compute_output());
-    infer.mutable_cache_hit();
-    infer.mutable_cache_miss();
+    Set(stats.cache_hit, infer.mutable_cache_hit());
+    Set(stats.cache_miss, infer.mutable_cache_miss());
     for (const auto& [rows, batch] : stats.batches) {
       inference::InferBatchStatistics& batch_stats = *message.add_batch_stats();
       batch_stats.set_batch_size(rows);
