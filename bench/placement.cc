@@ -115,13 +115,13 @@ int MeetTheirSlo(const Placement& placement, int device, World world, std::uint6
   node.name = "node";
   node.policy.name = "fifo";
   node.limits.queue_requests = 20'000;
-  node.to_node = Seconds(kOverhead / 2);
-  node.from_node = Seconds(kOverhead / 2);
+  node.to_node = {.latency = Seconds(kOverhead / 2)};
+  node.from_node = {.latency = Seconds(kOverhead / 2)};
   sim::ScenarioDevice spec;
   spec.name = "device";
-  spec.kind = is_tpu ? sim::ScenarioDevice::Kind::kEdgeTpu : sim::ScenarioDevice::Kind::kTimeslice;
+  spec.behaviour.mechanism = is_tpu ? DeviceMechanism::kEdgeTpu : DeviceMechanism::kTimeslice;
   const double cv = (is_tpu ? 0 : kGpuCv) + (world == World::kHarsher ? 0.15 : 0);
-  if (cv > 0) spec.noise = {NoiseSpec::Kind::kLognormal, cv};
+  if (cv > 0) spec.behaviour.noise = {NoiseSpec::Kind::kLognormal, cv};
   std::map<std::string, bool> known;
   RandomStream off(seed, fmt::format("study/off/{}", device));
   for (const int a : placement.on(device)) {
@@ -134,6 +134,7 @@ int MeetTheirSlo(const Placement& placement, int device, World world, std::uint6
       served.instances = 1;
       served.variants.emplace_back().name = "default";
       scenario.model_places.emplace_back();
+      scenario.load_times.emplace_back();
       ProfilePoint point;
       point.mean = Seconds((is_tpu ? model.tpu_ms : model.nano_ms) * 1e-3);
       point.p95 = point.p99 = point.mean;
@@ -144,7 +145,7 @@ int MeetTheirSlo(const Placement& placement, int device, World world, std::uint6
       profile.device = spec.name;
       profile.points = {point};
       node.profile.variants.push_back(std::move(profile));
-      if (is_tpu) spec.swap.emplace(name, Seconds(model.swap_ms * 1e-3));
+      if (is_tpu) spec.behaviour.swap.emplace(name, Seconds(model.swap_ms * 1e-3));
     }
     sim::ScenarioApplication& sends = scenario.applications.emplace_back();
     sends.load.spec.name = application.name;
@@ -159,7 +160,7 @@ int MeetTheirSlo(const Placement& placement, int device, World world, std::uint6
       sends.load.arrivals.off = std::chrono::seconds(2);
     }
   }
-  spec.slots = static_cast<std::uint32_t>(is_tpu ? 1 : scenario.models.size());
+  spec.behaviour.slots = static_cast<std::uint32_t>(is_tpu ? 1 : scenario.models.size());
   node.devices = {spec};
   scenario.nodes = {std::move(node)};
   Faults faults;

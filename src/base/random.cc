@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "base/check.h"
+#include "base/mix_hash.h"
 
 namespace duly {
 namespace {
@@ -14,11 +15,9 @@ constexpr double kLn2 = 0.693147180559945309417232121458;
 constexpr double kLog2E = 1.442695040888963407359924681002;
 
 std::uint64_t SplitMix64(std::uint64_t& state) {
+  const std::uint64_t word = MixHash(state, 0);
   state += 0x9E3779B97F4A7C15ULL;
-  std::uint64_t z = state;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
+  return word;
 }
 
 }  // namespace

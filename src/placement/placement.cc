@@ -5,6 +5,10 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
+
+#include "base/mix_hash.h"
+#include "placement/exact_responses.h"
 
 namespace duly::placement {
 namespace {
@@ -14,15 +18,8 @@ namespace {
 constexpr double kSurelyBelow = 0.88;
 constexpr double kSurelyAbove = 1.12;
 
-// splitmix64's finaliser.
-std::uint64_t Mixed(std::uint64_t seed, std::uint64_t value) {
-  std::uint64_t x = (seed ^ value) + 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-std::uint64_t Mixed(std::uint64_t seed, double value) {
-  return Mixed(seed, std::bit_cast<std::uint64_t>(value));
+std::uint64_t MixHash(std::uint64_t hash, double value) {
+  return duly::MixHash(hash, std::bit_cast<std::uint64_t>(value));
 }
 
 }  // namespace
@@ -219,13 +216,13 @@ Verdict Placement::Latency(const Device& device) {
 }
 
 std::uint64_t Placement::MixOf(const Device& device) const {
-  std::uint64_t mix = Mixed(static_cast<std::uint64_t>(device.site.type),
-                            cluster_->nodes[static_cast<std::size_t>(device.site.node)].overhead_s);
+  const Node& node = cluster_->nodes[static_cast<std::size_t>(device.site.node)];
+  std::uint64_t mix = MixHash(static_cast<std::uint64_t>(device.site.type), node.overhead_s);
   for (std::size_t b = 0; b < device.backends.size(); ++b) {
-    mix = Mixed(mix, static_cast<std::uint64_t>(device.backends[b].model));
-    mix = Mixed(mix, device.classes[b].rate_per_s);
+    mix = duly::MixHash(mix, static_cast<std::uint64_t>(device.backends[b].model));
+    mix = MixHash(mix, device.classes[b].rate_per_s);
     for (const Bound& bound : device.backends[b].tightest) {
-      mix = Mixed(Mixed(mix, bound.promise.bound_s), bound.promise.quantile);
+      mix = MixHash(MixHash(mix, bound.promise.bound_s), bound.promise.quantile);
     }
   }
   return mix;
@@ -237,19 +234,12 @@ Placement::Nearest Placement::ExactNearest(const Device& device) {
   --exact_checks_;
   std::vector<double> quantiles;
   for (const Backend& backend : device.backends) {
-    for (const Bound& bound : backend.tightest) {
-      if (bound.promise.quantile > 0) quantiles.push_back(bound.promise.quantile);
-    }
+    for (const Bound& bound : backend.tightest) quantiles.push_back(bound.promise.quantile);
   }
-  std::sort(quantiles.begin(), quantiles.end());
-  quantiles.erase(std::unique(quantiles.begin(), quantiles.end()), quantiles.end());
-  const Result<queueing::Prediction> exact =
-      queueing::Predict(Mechanism(device), device.classes, quantiles);
+  const std::optional<ExactResponses> exact =
+      ExactResponses::Create(Mechanism(device), device.classes, std::move(quantiles));
   const Nearest nearest = FindNearest(device, [&](std::size_t b, double quantile) {
-    if (!exact || !exact->stable) return std::numeric_limits<double>::infinity();
-    if (quantile == 0) return exact->classes[b].mean_s;
-    const auto at = std::lower_bound(quantiles.begin(), quantiles.end(), quantile);
-    return exact->classes[b].quantiles_s[static_cast<std::size_t>(at - quantiles.begin())];
+    return exact ? exact->Of(b, quantile) : std::numeric_limits<double>::infinity();
   });
   return known_.emplace(mix, nearest).first->second;
 }

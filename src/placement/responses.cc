@@ -19,12 +19,10 @@ bool Responses::Enter(int device) {
   served_ = placement_.Served(device);
   estimate_.Update(mechanism, served_);
   exact_.reset();
-  quantiles_ = {kP95, kP99};
-  for (const int a : placement_.on(device)) quantiles_.push_back(SloOf(a).quantile);
-  std::erase(quantiles_, 0);
   if (estimate_.stable() && by_ == By::kPrediction && !served_.empty()) {
-    Result<queueing::Prediction> exact = queueing::Predict(mechanism, served_, quantiles_);
-    if (exact && exact->stable) exact_ = *std::move(exact);
+    std::vector<double> quantiles{kP95, kP99};
+    for (const int a : placement_.on(device)) quantiles.push_back(SloOf(a).quantile);
+    exact_ = ExactResponses::Create(mechanism, served_, std::move(quantiles));
   }
   return estimate_.stable();
 }
@@ -36,15 +34,12 @@ Response Responses::Of(int application) const {
 }
 
 double Responses::Mean(std::size_t kind) const {
-  return overhead_s_ + (exact_ ? exact_->classes[kind].mean_s : estimate_.Mean(kind));
+  return overhead_s_ + (exact_ ? exact_->Of(kind, 0) : estimate_.Mean(kind));
 }
 
 double Responses::Quantile(std::size_t kind, double quantile) const {
   if (quantile == 0) return Mean(kind);
-  if (!exact_) return overhead_s_ + estimate_.Quantile(kind, quantile);
-  std::size_t q = 0;
-  while (quantiles_[q] != quantile) ++q;
-  return overhead_s_ + exact_->classes[kind].quantiles_s[q];
+  return overhead_s_ + (exact_ ? exact_->Of(kind, quantile) : estimate_.Quantile(kind, quantile));
 }
 
 }  // namespace duly::placement

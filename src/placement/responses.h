@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "placement/exact_responses.h"
 #include "placement/placement.h"
 
 namespace duly::placement {
@@ -43,9 +44,8 @@ class Responses {
   const By by_;
   double overhead_s_ = 0;
   std::vector<queueing::ServedClass> served_;
-  std::vector<double> quantiles_;
   queueing::Estimate estimate_;
-  std::optional<queueing::Prediction> exact_;
+  std::optional<ExactResponses> exact_;
 };
 
 }  // namespace duly::placement

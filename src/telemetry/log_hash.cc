@@ -4,20 +4,17 @@
 #include <bit>
 #include <concepts>
 
+#include "base/mix_hash.h"
 #include "base/random.h"
 
 namespace duly {
 namespace {
 
-// One word after the other through the finalizer of splitmix64, a bijection.
 class Hasher {
  public:
   template <std::integral T>
   void Add(T value) {
-    std::uint64_t z = (state_ ^ static_cast<std::uint64_t>(value)) + 0x9E3779B97F4A7C15ULL;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    state_ = z ^ (z >> 31);
+    state_ = MixHash(state_, static_cast<std::uint64_t>(value));
   }
   void Add(Duration value) { Add(value.count()); }
   void Add(TimePoint value) { Add(ToNanos(value)); }
