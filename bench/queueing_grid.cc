@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How far Predict() is from simulations of the mechanisms: the cases of queueing/grid_test_util.h,
-// with long runs, as the table of docs/benchmarks.md. A number of requests as the only argument.
+// How far Predict() and the other formulas are from simulations of the mechanisms: the cases of
+// queueing/grid_test_util.h, with long runs, as the table of docs/benchmarks.md. A number of
+// requests as the only argument.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "queueing/grid_test_util.h"
 
@@ -31,6 +36,76 @@ struct Worst {
   std::string Text() const { return fmt::format("{:+.1f} ({:.1f})", error_pct, half_width_pct); }
 };
 
+// Rows of one case, for each figure its errors by load.
+class Rows {
+ public:
+  void Add(std::string_view figure, const std::string& text) {
+    for (auto& [known, row] : rows_) {
+      if (known == figure) {
+        row += " " + text + " |";
+        return;
+      }
+    }
+    rows_.emplace_back(figure, " " + text + " |");
+  }
+  void Print(const std::string& name) const {
+    for (std::size_t f = 0; f < rows_.size(); ++f) {
+      fmt::print("| {} | {} |{}\n", f == 0 ? name : "", rows_[f].first, rows_[f].second);
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> rows_;
+};
+
+int PrintDevices(int requests) {
+  for (const duly::queueing::GridCase& one : duly::queueing::GridCases()) {
+    Rows rows;
+    for (const double load : duly::queueing::kGridLoads) {
+      const auto classes = AtLoad(one, load);
+      const auto predicted = Predict(one.device, classes, kQuantiles);
+      if (!predicted) {
+        fmt::print(stderr, "{}: {}\n", one.name, predicted.error().message());
+        return 1;
+      }
+      const auto responses = SimulateDevice(one.device, classes, requests, 1);
+      Worst mean;
+      Worst quantiles[std::size(kQuantiles)];
+      for (std::size_t i = 0; i < classes.size(); ++i) {
+        mean.Take(predicted->classes[i].mean_s, duly::queueing::MeanOf(responses[i]));
+        for (std::size_t q = 0; q < std::size(kQuantiles); ++q) {
+          quantiles[q].Take(predicted->classes[i].quantiles_s[q],
+                            duly::queueing::QuantileOf(responses[i], kQuantiles[q]));
+        }
+      }
+      rows.Add("mean", mean.Text());
+      for (std::size_t q = 0; q < std::size(kQuantiles); ++q) {
+        rows.Add(fmt::format("p{:g}", 100 * kQuantiles[q]), quantiles[q].Text());
+      }
+    }
+    rows.Print(one.name);
+  }
+  return 0;
+}
+
+void PrintFormulas(int requests) {
+  for (const duly::queueing::FormulaCase& one : duly::queueing::FormulaCases()) {
+    Rows rows;
+    for (const double load : duly::queueing::kGridLoads) {
+      std::vector<std::pair<std::string, Worst>> figures;
+      for (const duly::queueing::Compared& compared : one.compare(load, requests, 1)) {
+        if (figures.empty() || figures.back().first != compared.what) {
+          figures.emplace_back(compared.what, Worst());
+        }
+        figures.back().second.Take(compared.predicted, compared.seen);
+      }
+      for (const auto& [figure, worst] : figures) rows.Add(figure, worst.Text());
+    }
+    rows.Print(one.name);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -44,30 +119,7 @@ int main(int argc, char** argv) {
     }
   }
   fmt::print("| case | figure | 0.3 | 0.5 | 0.7 | 0.9 |\n| --- | --- | --- | --- | --- | --- |\n");
-  for (const duly::queueing::GridCase& one : duly::queueing::GridCases()) {
-    std::string rows[3];
-    for (const double load : duly::queueing::kGridLoads) {
-      const auto classes = AtLoad(one, load);
-      const auto predicted = Predict(one.device, classes, kQuantiles);
-      if (!predicted) {
-        fmt::print(stderr, "{}: {}\n", one.name, predicted.error().message());
-        return 1;
-      }
-      const auto responses = SimulateDevice(one.device, classes, requests, 1);
-      Worst worst[3];
-      for (std::size_t i = 0; i < classes.size(); ++i) {
-        worst[0].Take(predicted->classes[i].mean_s, duly::queueing::MeanOf(responses[i]));
-        for (std::size_t q = 0; q < 2; ++q) {
-          worst[q + 1].Take(predicted->classes[i].quantiles_s[q],
-                            duly::queueing::QuantileOf(responses[i], kQuantiles[q]));
-        }
-      }
-      for (std::size_t f = 0; f < 3; ++f) rows[f] += " " + worst[f].Text() + " |";
-    }
-    const char* const figures[] = {"mean", "p95", "p99"};
-    for (std::size_t f = 0; f < 3; ++f) {
-      fmt::print("| {} | {} |{}\n", f == 0 ? one.name : "", figures[f], rows[f]);
-    }
-  }
-  return 0;
+  const int rc = PrintDevices(requests);
+  if (rc == 0) PrintFormulas(requests);
+  return rc;
 }

@@ -6,6 +6,7 @@
 
 #include "queueing/fcfs.h"
 #include "queueing/sharing.h"
+#include "queueing/sliced_response.h"
 #include "queueing/workload.h"
 
 namespace duly::queueing {
@@ -167,15 +168,18 @@ Result<Predictions> Swapping(std::span<const ServedClass> classes,
 
 Result<Predictions> Sliced(std::span<const ServedClass> classes,
                            std::span<const double> probabilities) {
+  if (classes.size() == 1) return Serial(classes, probabilities);
   std::vector<double> weights;
   for (const ServedClass& c : classes) weights.push_back(c.weight);
-  DULY_ASSIGN_OR_RETURN(const std::vector<SlicedQueue> queues,
-                        SlicedQueues(Loads(classes), weights));
+  const std::vector<ClassLoad> loads = Loads(classes);
+  DULY_ASSIGN_OR_RETURN(const std::vector<SlicedQueue> queues, SlicedQueues(loads, weights));
   Predictions predictions;
   for (std::size_t i = 0; i < classes.size(); ++i) {
     predictions.push_back({queues[i].mean_s, {}});
+    if (probabilities.empty()) continue;
+    const SlicedResponse response(loads, weights, queues, i);
     for (const double q : probabilities) {
-      predictions[i].quantiles_s.push_back(SlicedQuantile(queues, i, classes[i].service, q));
+      predictions[i].quantiles_s.push_back(response.Quantile(q));
     }
   }
   return predictions;

@@ -122,15 +122,21 @@ void Estimate::Sliced(std::span<const ServedClass> classes) {
   for (const SlicedQueue& queue : *queues) varies += queue.busy * (1 - queue.busy);
   for (std::size_t i = 0; i < classes.size(); ++i) {
     const SlicedQueue& own = (*queues)[i];
-    const double spread =
-        (1 + utilization_) * (varies - own.busy * (1 - own.busy)) / (own.stretch * own.stretch);
+    const double others = varies - own.busy * (1 - own.busy);
+    const double spread = (1 + utilization_) * others / (own.stretch * own.stretch);
     const double cv2 = classes[i].service.cv2;
+    const double stretched = cv2 + spread + cv2 * spread;
+    // Pollaczek-Khinchine's for a gamma distributed service, and what SlicedResponse adds for the
+    // others, all of them as long as the own.
+    const double wait_cv2 = 2 * own.busy +
+                            4.0 / 3 * (1 - own.busy) * (1 + 2 * stretched) / (1 + stretched) - 1 +
+                            2.2 * std::sqrt(own.busy) * others / own.stretch;
     responses_[i] = {.mean_s = own.mean_s,
                      .service_s = classes[i].service.mean_s * own.stretch,
-                     .service_cv2 = cv2 + spread + cv2 * spread,
+                     .service_cv2 = stretched,
                      .delay_chance = own.busy,
                      .delay_s = own.busy > 0 ? own.wait_s / own.busy : 0,
-                     .delay_cv2 = 1};
+                     .delay_cv2 = std::min(wait_cv2, kGammaUpTo)};
   }
 }
 

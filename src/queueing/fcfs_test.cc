@@ -95,27 +95,6 @@ TEST(FcfsServers, WithOneServerIsPollaczekKhinchine) {
   }
 }
 
-TEST(FcfsServers, MeetsSimulationWithinItsError) {
-  for (const double rho : {0.4, 0.7, 0.9}) {
-    for (const int servers : {2, 4}) {
-      for (const double cv2 : {0.0, 1.0, 4.0}) {
-        const ClassLoad load{rho * servers / 0.02, {0.02, cv2}};
-        const std::vector<double> responses = SimulateServers(load, servers, 60000, 3);
-        const Estimate mean = MeanOf(responses);
-        const double predicted = FcfsServers(load, servers)->mean_s + 0.02;
-        const double allowed = cv2 == 1 ? 0 : rho <= 0.7 ? 0.05 : 0.10;
-        EXPECT_NEAR(mean.value, predicted, mean.half_width + allowed * predicted)
-            << rho << " " << servers << " " << cv2;
-        const Estimate p95 = QuantileOf(responses, 0.95);
-        const double p95_s =
-            ResponseQuantile(FcfsServers(load, servers)->distribution, load.service, 0.95);
-        EXPECT_NEAR(p95.value, p95_s, p95.half_width + (cv2 == 1 ? 0 : 0.1) * p95_s)
-            << rho << " " << servers << " " << cv2;
-      }
-    }
-  }
-}
-
 TEST(FcfsServers, RefusesBadInput) {
   EXPECT_FALSE(FcfsServers({1, {0.1, 0}}, 0));
   EXPECT_FALSE(FcfsServers({1, {0.1, 0}}, 10001));
@@ -140,30 +119,6 @@ TEST(Tandem, ExponentialServersAreIndependent) {
   EXPECT_NEAR(1 - std::exp(-t / 0.1) * (1 + t / 0.1), 0.95, 1e-6);
   const Stage bad[] = {{-1, 0}};
   EXPECT_FALSE(Tandem(bad));
-}
-
-TEST(Tandem, MeetsSimulationOfTwoExponentialServers) {
-  const double rate = 30;
-  const ServiceTime first{0.02, 1};
-  const ServiceTime second{0.025, 1};
-  RandomStream stream(8, "tandem");
-  std::vector<double> responses;
-  double arrived = 0;
-  double free_first = 0;
-  double free_second = 0;
-  for (int n = 0; n < 200000; ++n) {
-    arrived += stream.Exponential(1 / rate);
-    free_first = std::max(arrived, free_first) + Draw(first, stream);
-    free_second = std::max(free_first, free_second) + Draw(second, stream);
-    if (n >= 20000) responses.push_back(free_second - arrived);
-  }
-  // Each response is exponential with mean 1 / (mu - lambda).
-  const Stage stages[] = {{0.05, 0.05 * 0.05}, {0.1, 0.1 * 0.1}};
-  const Stage both = Tandem(stages).value();
-  const Estimate mean = MeanOf(responses);
-  EXPECT_NEAR(mean.value, both.mean_s, mean.half_width);
-  const Estimate p95 = QuantileOf(responses, 0.95);
-  EXPECT_NEAR(p95.value, Quantile(ToServiceTime(both), 0.95), p95.half_width + 0.03 * p95.value);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every model that Predict() asks against a simulation of its mechanism, over mixes and loads;
+// Every model that Predict() asks, and every other formula, against a simulation of its mechanism,
+// over mixes and loads;
 // bench/queueing_grid.cc prints the same cases with longer runs.
 #include <gtest/gtest.h>
 
@@ -11,6 +12,7 @@
 namespace duly::queueing {
 // For GoogleTest, which finds it here.
 void PrintTo(const GridCase& grid_case, std::ostream* out) { *out << grid_case.name; }
+void PrintTo(const FormulaCase& formula, std::ostream* out) { *out << formula.name; }
 
 namespace {
 
@@ -48,6 +50,23 @@ TEST_P(Grid, PredictionsMeetSimulationWithinTheirError) {
   }
 }
 
+class Formula : public ::testing::TestWithParam<FormulaCase> {};
+
+TEST_P(Formula, MeetsSimulationWithinItsError) {
+  const FormulaCase& formula = GetParam();
+  for (const double load : kGridLoads) {
+    const bool is_high = load > 0.7;
+    for (const Compared& one : formula.compare(load, 300'000, 11)) {
+      const double seen = one.seen.value;
+      const double below = is_high ? formula.below_at_09 : formula.below_to_07;
+      const double above = is_high ? formula.above_at_09 : formula.above_to_07;
+      EXPECT_GE(one.predicted, seen * (1 - below) - one.seen.half_width) << load << " " << one.what;
+      EXPECT_LE(one.predicted, seen * (1 + above) + one.seen.half_width) << load << " " << one.what;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formulas, Formula, ::testing::ValuesIn(FormulaCases()));
 INSTANTIATE_TEST_SUITE_P(Mixes, Grid, ::testing::ValuesIn(GridCases()));
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,5 +37,22 @@ std::vector<ServedClass> AtLoad(const GridCase& grid_case, double load);
 // Responses by class.
 Responses SimulateDevice(const Device& device, const std::vector<ServedClass>& classes,
                          int requests, std::uint64_t seed);
+
+// A formula that Predict() does not ask, at a load, against a simulation of what it is about.
+struct Compared {
+  std::string what;
+  double predicted = 0;
+  Estimate seen;
+};
+struct FormulaCase {
+  std::string name;
+  // How far it may be below and above to 0.7, and at 0.9: what the headers say.
+  double below_to_07 = 0;
+  double above_to_07 = 0;
+  double below_at_09 = 0;
+  double above_at_09 = 0;
+  std::function<std::vector<Compared>(double load, int requests, std::uint64_t seed)> compare;
+};
+std::vector<FormulaCase> FormulaCases();
 
 }  // namespace duly::queueing

@@ -9,6 +9,7 @@
 #include "queueing/estimate.h"
 #include "queueing/fcfs.h"
 #include "queueing/sharing.h"
+#include "queueing/sliced_response.h"
 #include "queueing/workload.h"
 
 namespace duly::queueing {
@@ -100,6 +101,24 @@ void ExactPercentileEdgeTpu(benchmark::State& state) {
   }
 }
 BENCHMARK(ExactPercentileEdgeTpu)->Arg(2)->Arg(4)->Arg(8);
+
+// Time slices; as many models, no two alike, utilization 0.74.
+void PercentileSliced(benchmark::State& state) {
+  std::vector<ClassLoad> classes;
+  const auto count = static_cast<std::size_t>(state.range(0));
+  for (std::size_t i = 0; i < count; ++i) {
+    classes.push_back(Nano()[i % 4]);
+    classes.back().service.mean_s *= 1 + 0.01 * static_cast<double>(i);
+  }
+  double now = 0;
+  for (const ClassLoad& load : classes) now += load.rate_per_s * load.service.mean_s;
+  for (ClassLoad& load : classes) load.rate_per_s *= 0.74 / now;
+  for (auto _ : state) {
+    const std::vector<SlicedQueue> queues = SlicedQueues(classes).value();
+    benchmark::DoNotOptimize(SlicedResponse(classes, {}, queues, 0).Quantile(0.99));
+  }
+}
+BENCHMARK(PercentileSliced)->Arg(2)->Arg(4)->Arg(8);
 
 // What placement asks: the 95th percentile of every class of a mix, in closed form.
 void EstimateAllClasses(benchmark::State& state) {

@@ -184,22 +184,6 @@ Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes
   return queues;
 }
 
-double SlicedQuantile(std::span<const SlicedQueue> queues, std::size_t kind,
-                      const ServiceTime& service, double probability) {
-  const SlicedQueue& own = queues[kind];
-  double varies = 0;
-  double load = 0;
-  for (std::size_t j = 0; j < queues.size(); ++j) {
-    load += queues[j].busy / queues[j].stretch;
-    if (j != kind) varies += queues[j].busy * (1 - queues[j].busy);
-  }
-  const double spread = (1 + load) * varies / (own.stretch * own.stretch);
-  const ServiceTime sliced{service.mean_s * own.stretch,
-                           service.cv2 + spread + service.cv2 * spread};
-  if (own.busy <= 0) return Quantile(sliced, probability);
-  return ResponseQuantile({own.busy, own.wait_s / own.busy}, sliced, probability);
-}
-
 std::vector<double> EndsOfSharedBurst(std::span<const double> services_s) {
   std::vector<std::size_t> order(services_s.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;

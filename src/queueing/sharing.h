@@ -17,7 +17,8 @@ namespace duly::queueing {
 // The GPU model of Ibis, Eq. 6 and 7 of the paper: 1 / mu = rho / Lambda,
 //   E[W] = 1 / (mu - Lambda) - 1 / mu,   R_i = s_i + E[W]
 // One wait for all classes: 1.3 to 3.7 times too long for the shortest model of mixes on a
-// Jetson Nano, and up to 13 % off for the longest. To compare with; SlicedQueues is the model.
+// Jetson Nano, 4.5 times at rho = 0.9, and up to 15 % off for the longest. To compare with;
+// SlicedQueues is the model.
 // Source: Liang et al., ACM TAAS 18(1), 2023.
 Result<double> PublishedGpuWait(std::span<const ClassLoad> classes);
 
@@ -58,6 +59,7 @@ double SharedQuantile(const Sharing& sharing, std::span<const ClassLoad> classes
 // and c is chosen so that this holds. Stable where rho < 1. Mean within 5 % of simulation at
 // rho <= 0.7 and 10 % at 0.9, for equal weights and the mixes of grid_test_util.cc, where the
 // published form is wrong by a factor; with weights of 3 to 1 within 15 % at 0.7.
+// Percentiles: sliced_response.h.
 struct SlicedQueue {
   double busy = 0;     // u_i
   double stretch = 1;  // g_i
@@ -66,13 +68,6 @@ struct SlicedQueue {
 };
 Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes,
                                               std::span<const double> weights = {});
-// Approximate: an exponential wait behind the own class, and a service whose stretch varies with
-// who is busy, 1 + rho times as much as if they were so independently (fitted). p95 within 17 % of
-// simulation at rho = 0.3, 12 % at 0.5, 9 % at 0.7, and up to 20 % low at 0.9, worst for many equal
-// queues; p99 up to 32 % low there.
-double SlicedQuantile(std::span<const SlicedQueue> queues, std::size_t kind,
-                      const ServiceTime& service, double probability);
-
 // When requests that start together end, all sharing one device equally: in the order given.
 //   sorted s(1) <= s(2) ...: t(k) = t(k-1) + (n - k + 1) (s(k) - s(k-1))
 // Within 3 % of what three models on a Jetson Nano took together (tests/data/ibis).

@@ -176,4 +176,69 @@ Responses SimulateSharing(std::span<const ClassLoad> classes, Order order, int r
   return responses;
 }
 
+namespace {
+
+// One batch after another; `gather` fills it from the requests to come, of which `next` is the
+// first, and says when it may begin, the device being free at `free`.
+template <typename Gather>
+std::vector<double> SimulateBatches(double rate_per_s, const BatchTime& time, int requests,
+                                    std::uint64_t seed, const Gather& gather) {
+  RandomStream stream(seed, "arrivals");
+  std::vector<double> responses;
+  std::vector<double> batch;
+  double next = stream.Exponential(1 / rate_per_s);
+  double free = 0;
+  const auto take = [&] {
+    batch.push_back(next);
+    next += stream.Exponential(1 / rate_per_s);
+  };
+  while (static_cast<int>(responses.size()) < requests) {
+    batch.clear();
+    const double start = gather(next, free, batch, take);
+    free = start + time.Of(static_cast<double>(batch.size()));
+    for (const double arrived : batch) responses.push_back(free - arrived);
+  }
+  return responses;
+}
+
+}  // namespace
+
+std::vector<double> SimulateDynamicBatching(double rate_per_s, const BatchTime& time, int requests,
+                                            std::uint64_t seed) {
+  const auto all = [](const double& next, double free, std::vector<double>&, const auto& take) {
+    const double start = std::max(free, next);
+    while (next <= start) take();
+    return start;
+  };
+  return SimulateBatches(rate_per_s, time, requests, seed, all);
+}
+
+std::vector<double> SimulateFixedBatching(double rate_per_s, const BatchTime& time, int size,
+                                          double timeout_s, int requests, std::uint64_t seed) {
+  const auto some = [&](const double& next, double free, std::vector<double>& batch,
+                        const auto& take) {
+    const double closes = next + timeout_s;
+    while (next <= closes && static_cast<int>(batch.size()) < size) take();
+    const bool is_full = static_cast<int>(batch.size()) == size;
+    return std::max(free, is_full ? batch.back() : closes);
+  };
+  return SimulateBatches(rate_per_s, time, requests, seed, some);
+}
+
+std::vector<double> SimulateTandem(double rate_per_s, const ServiceTime& first,
+                                   const ServiceTime& second, int requests, std::uint64_t seed) {
+  RandomStream stream(seed, "tandem");
+  std::vector<double> responses;
+  double arrived = 0;
+  double free_first = 0;
+  double free_second = 0;
+  for (int n = 0; n < requests; ++n) {
+    arrived += stream.Exponential(1 / rate_per_s);
+    free_first = std::max(arrived, free_first) + Draw(first, stream);
+    free_second = std::max(free_first, free_second) + Draw(second, stream);
+    if (n >= requests / 10) responses.push_back(free_second - arrived);
+  }
+  return responses;
+}
+
 }  // namespace duly::queueing

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "queueing/batching.h"
 #include "queueing/service_time.h"
 
 namespace duly::queueing {
@@ -42,5 +43,16 @@ enum class Order : std::uint8_t { kAllTogether, kOneOfEachClass };
 Responses SimulateSharing(std::span<const ClassLoad> classes, Order order, int requests,
                           std::uint64_t seed,
                           const std::function<double(const std::vector<int>&, int)>& speed);
+
+// A device that takes all that wait as one batch whenever it is free; responses.
+std::vector<double> SimulateDynamicBatching(double rate_per_s, const BatchTime& time, int requests,
+                                            std::uint64_t seed);
+// Batches close when they are full or `timeout` after their first request, then wait for the
+// device.
+std::vector<double> SimulateFixedBatching(double rate_per_s, const BatchTime& time, int size,
+                                          double timeout_s, int requests, std::uint64_t seed);
+// Two FCFS servers one behind the other.
+std::vector<double> SimulateTandem(double rate_per_s, const ServiceTime& first,
+                                   const ServiceTime& second, int requests, std::uint64_t seed);
 
 }  // namespace duly::queueing

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/random.h"
@@ -59,6 +60,211 @@ std::vector<double> ArrivalsWithin(const ServiceTime& service, double rate) {
   return sum;
 }
 
+// E[e^(-z S)] of the family in service_time.h.
+class Transform {
+ public:
+  explicit Transform(const ServiceTime& service)
+      : parts_(ErlangParts(service)),
+        mean_s_(service.mean_s),
+        spread_s_(service.mean_s * std::sqrt(service.cv2)) {}
+
+  double At(double z) const {
+    if (parts_.empty()) {
+      const double mean = PortableExp(-z * mean_s_);
+      if (spread_s_ == 0) return mean;
+      const double off = PortableExp(z * spread_s_);
+      return mean * (off + 1 / off) / 2;
+    }
+    double sum = 0;
+    for (const ErlangPart& part : parts_) {
+      const double one = part.rate_per_s / (part.rate_per_s + z);
+      double term = part.weight;
+      for (int i = 0; i < part.shape; ++i) term *= one;
+      sum += term;
+    }
+    return sum;
+  }
+
+ private:
+  std::vector<ErlangPart> parts_;
+  double mean_s_;
+  double spread_s_;
+};
+
+// A zero of a function that is below 0 at `low` and above 0 at `high`, whose values there are
+// given: regula falsi, Illinois variant (Dowell and Jarratt, BIT 11, 1971).
+template <typename Function>
+double ZeroBetween(const Function& function, double low, double at_low, double high,
+                   double at_high) {
+  constexpr int kMaxSteps = 100;
+  int side = 0;
+  for (int i = 0; i < kMaxSteps && high - low > 1e-14 * high; ++i) {
+    double middle = (low * at_high - high * at_low) / (at_high - at_low);
+    // Every now and then half, should one end hardly move.
+    if (i % 16 == 15 || !(middle > low && middle < high)) middle = (low + high) / 2;
+    const double value = function(middle);
+    if (value == 0) return middle;
+    if (value < 0) {
+      low = middle;
+      at_low = value;
+      if (side < 0) at_high /= 2;
+      side = -1;
+    } else {
+      high = middle;
+      at_high = value;
+      if (side > 0) at_low /= 2;
+      side = 1;
+    }
+  }
+  return (low + high) / 2;
+}
+
+// Q in closed form where only "the same class before" is told from "another one": arrivals that
+// leave phase j take a time with transform phi_j behind themselves and psi_j behind any other
+// phase. Then z I - Lambda I + D*(z) = diag(f_j(z)) + 1 r(z)' with
+//   f_j(z) = z - Lambda + lambda_j (phi_j(z) - psi_j(z)),  r_j(z) = lambda_j psi_j(z)
+// is singular at z = 0 and once between any two successive zeros of the f_j, where its null vector
+// is x_j = 1 / f_j(z). These z are Q's eigenvalues with the sign changed, x its right eigenvectors.
+// Nothing where the arrivals are not of this kind, or numbers do not suffice.
+class SwapDescent {
+ public:
+  static std::optional<Matrix> Solve(int phases, std::span<const PhaseArrival> arrivals,
+                                     double rate) {
+    SwapDescent swaps(rate);
+    if (!swaps.Read(phases, arrivals) || !swaps.FindPoles()) return std::nullopt;
+    return swaps.Descent();
+  }
+
+ private:
+  struct Class {
+    double rate_per_s = 0;
+    Transform same;
+    Transform other;
+    double pole = 0;  // f(pole) = 0
+  };
+  struct Values {
+    double f = 0;
+    double r = 0;
+  };
+
+  explicit SwapDescent(double rate) : rate_(rate) {}
+
+  bool Read(int phases, std::span<const PhaseArrival> arrivals) {
+    const std::size_t count = At(phases);
+    if (arrivals.size() != count * count) return false;
+    std::vector<const PhaseArrival*> same(count);
+    std::vector<const PhaseArrival*> other(count);
+    for (const PhaseArrival& arrival : arrivals) {
+      const PhaseArrival*& first = (arrival.from == arrival.to ? same : other)[At(arrival.to)];
+      if (first == nullptr) {
+        first = &arrival;
+      } else if (arrival.from == arrival.to || first->rate_per_s != arrival.rate_per_s ||
+                 first->service.mean_s != arrival.service.mean_s ||
+                 first->service.cv2 != arrival.service.cv2) {
+        return false;
+      }
+    }
+    classes_.reserve(count);
+    for (std::size_t j = 0; j < count; ++j) {
+      if (same[j] == nullptr || other[j] == nullptr ||
+          same[j]->rate_per_s != other[j]->rate_per_s) {
+        return false;
+      }
+      classes_.push_back(
+          {same[j]->rate_per_s, Transform(same[j]->service), Transform(other[j]->service)});
+    }
+    return true;
+  }
+
+  Values ValuesOf(const Class& c, double z) const {
+    const double r = c.rate_per_s * c.other.At(z);
+    return {z - rate_ + c.rate_per_s * c.same.At(z) - r, r};
+  }
+
+  bool FindPoles() {
+    for (Class& c : classes_) {
+      double high = rate_;
+      double at_high = ValuesOf(c, high).f;
+      for (int i = 0; i < 8 && at_high < 0; ++i) {
+        high *= 2;
+        at_high = ValuesOf(c, high).f;
+      }
+      if (at_high < 0) return false;
+      c.pole = at_high == 0 ? high
+                            : ZeroBetween([&](double z) { return ValuesOf(c, z).f; }, 0.0, -rate_,
+                                          high, at_high);
+      order_.push_back(&c);
+    }
+    std::sort(order_.begin(), order_.end(),
+              [](const Class* a, const Class* b) { return a->pole < b->pole; });
+    return true;
+  }
+
+  // Between the poles of a and b: the determinant over the product of all other f.
+  double Secular(const Class& a, const Class& b, double z) const {
+    double sum = 1;
+    Values at_a;
+    Values at_b;
+    for (const Class& c : classes_) {
+      const Values at = ValuesOf(c, z);
+      if (&c == &a) {
+        at_a = at;
+      } else if (&c == &b) {
+        at_b = at;
+      } else {
+        sum += at.r / at.f;
+      }
+    }
+    return at_a.f * at_b.f * sum + at_a.r * at_b.f + at_b.r * at_a.f;
+  }
+
+  std::optional<Matrix> Descent() const {
+    const int phases = static_cast<int>(classes_.size());
+    Matrix vectors(phases);  // by columns
+    Matrix scaled(phases);   // times the eigenvalues
+    for (int i = 0; i < phases; ++i) vectors(i, 0) = 1;
+    for (int m = 1; m < phases; ++m) {
+      const Class& a = *order_[At(m - 1)];
+      const Class& b = *order_[At(m)];
+      double z = (a.pole + b.pole) / 2;
+      if (b.pole - a.pole <= 1e-9 * b.pole) {
+        vectors(static_cast<int>(&a - classes_.data()), m) = 1 / ValuesOf(a, z).r;
+        vectors(static_cast<int>(&b - classes_.data()), m) = -1 / ValuesOf(b, z).r;
+      } else {
+        const Values low = ValuesOf(b, a.pole);
+        const Values high = ValuesOf(a, b.pole);
+        z = ZeroBetween([&](double x) { return Secular(a, b, x); }, a.pole,
+                        ValuesOf(a, a.pole).r * low.f, b.pole, ValuesOf(b, b.pole).r * high.f);
+        for (int i = 0; i < phases; ++i) vectors(i, m) = 1 / ValuesOf(classes_[At(i)], z).f;
+      }
+      double most = 0;
+      for (int i = 0; i < phases; ++i) most = std::max(most, std::abs(vectors(i, m)));
+      if (!std::isfinite(most) || most == 0) return std::nullopt;
+      for (int i = 0; i < phases; ++i) {
+        vectors(i, m) /= most;
+        scaled(i, m) = -z * vectors(i, m);
+      }
+    }
+    Matrix descent = Multiply(scaled, Inverse(vectors));
+    // A generator, but for rounding.
+    for (int i = 0; i < phases; ++i) {
+      double out = 0;
+      for (int j = 0; j < phases; ++j) {
+        if (i == j) continue;
+        if (!(descent(i, j) > -1e-9 * rate_)) return std::nullopt;
+        descent(i, j) = std::max(0.0, descent(i, j));
+        out += descent(i, j);
+      }
+      descent(i, i) = -out;
+    }
+    return descent;
+  }
+
+  double rate_;
+  std::vector<Class> classes_;
+  std::vector<const Class*> order_;  // by pole
+};
+
 // Q by repeated substitution: with the arrivals during a service counted,
 // e^(Q t) = Sum_n P(n arrivals) (I + Q / Lambda)^n has no negative term. From a stochastic matrix
 // on, which stays one, it converges quickly at any load.
@@ -66,6 +272,9 @@ Result<Matrix> SolveDescent(int phases, std::span<const PhaseArrival> arrivals,
                             std::span<const double> phase, double rate) {
   // Arrivals that leave one phase and have the same service are counted together: most pairs of
   // classes differ in the phase before alone.
+  if (std::optional<Matrix> swaps = SwapDescent::Solve(phases, arrivals, rate)) {
+    return *std::move(swaps);
+  }
   struct Group {
     int to = 0;
     ServiceTime service;

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "queueing/fcfs.h"
+#include "queueing/matrix.h"
 #include "queueing/simulation_test_util.h"
 
 namespace duly::queueing {
@@ -217,6 +218,37 @@ TEST(Workload, DistributionReachesThePhases) {
     EXPECT_NEAR(wait.Probability(i, 0),
                 (1 - work->utilization()) * work->idle_phase_probabilities()[at], 1e-4);
     EXPECT_EQ(wait.Probability(i, -1e-9), 0);
+  }
+}
+
+// Q + Lambda I = Int dD(t) e^(Q t), for services that are single values.
+TEST(Workload, DescentOfSwapsSolvesItsEquation) {
+  for (const bool alike : {false, true}) {
+    for (const double load : {0.2, 0.65}) {
+      constexpr int kClasses = 8;
+      std::vector<PhaseArrival> arrivals;
+      for (int i = 0; i < kClasses; ++i) {
+        for (int j = 0; j < kClasses; ++j) {
+          const double kind = alike ? j % 2 : j;
+          arrivals.push_back(
+              {i, j, load * (3 + kind), {0.006 + 0.002 * kind + (i == j ? 0 : 0.012), 0}});
+        }
+      }
+      const Result<Workload> work = Workload::Create(kClasses, arrivals);
+      ASSERT_TRUE(work);
+      Matrix descent(kClasses);
+      for (int i = 0; i < kClasses * kClasses; ++i) {
+        descent(i / kClasses, i % kClasses) = work->descent()[static_cast<std::size_t>(i)];
+      }
+      Matrix sum = Matrix::Identity(kClasses, -work->rate_per_s());
+      for (const PhaseArrival& arrival : arrivals) {
+        const Matrix moved = FlowOver(descent, arrival.service.mean_s).at_end;
+        for (int k = 0; k < kClasses; ++k) {
+          sum(arrival.from, k) += arrival.rate_per_s * moved(arrival.to, k);
+        }
+      }
+      EXPECT_LT(Distance(sum, descent), 1e-8 * work->rate_per_s()) << alike << " " << load;
+    }
   }
 }
 
