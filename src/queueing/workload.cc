@@ -98,12 +98,14 @@ double ZeroBetween(const Function& function, double low, double at_low, double h
                    double at_high) {
   constexpr int kMaxSteps = 100;
   int side = 0;
+  double last = low;
   for (int i = 0; i < kMaxSteps && high - low > 1e-14 * high; ++i) {
     double middle = (low * at_high - high * at_low) / (at_high - at_low);
     // Every now and then half, should one end hardly move.
     if (i % 16 == 15 || !(middle > low && middle < high)) middle = (low + high) / 2;
     const double value = function(middle);
-    if (value == 0) return middle;
+    if (value == 0 || std::abs(middle - last) <= 1e-13 * middle) return middle;
+    last = middle;
     if (value < 0) {
       low = middle;
       at_low = value;
