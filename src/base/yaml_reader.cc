@@ -325,10 +325,8 @@ std::optional<double> YamlValue::AsRate() const {
 }
 
 std::optional<std::string> YamlValue::AsFile() const {
-  const std::optional<std::string> text = AsText();
-  if (!text) return std::nullopt;
-  std::string path = RelativeToFile(*text, source_->file);
-  if (IsFile(path)) return path;
+  std::optional<std::string> path = AsPath();
+  if (!path || IsFile(*path)) return path;
   Mismatch("a file that is there, by its path from this one");
   return std::nullopt;
 }

@@ -9,7 +9,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/file.h"
 #include "base/units.h"
 #include "profile/device_reader.h"
 #include "queueing/edge_tpu.h"
@@ -95,11 +94,6 @@ double Swap(const YamlValue& swap, const std::optional<std::uint64_t>& on_chip, 
 
 }  // namespace
 
-Catalogue ReadCatalogueKey(YamlMap& root, const std::string& file, Faults& inner) {
-  const std::optional<std::string> folder = root["catalogue"].AsText();
-  return folder ? Catalogue(RelativeToFile(*folder, file), inner) : Catalogue();
-}
-
 queueing::Device ReadDeviceKeys(YamlMap& map, Catalogue& catalogue, Chip& chip) {
   queueing::Device device;
   constexpr std::uint32_t kMaxCores = 4096;
@@ -109,10 +103,7 @@ queueing::Device ReadDeviceKeys(YamlMap& map, Catalogue& catalogue, Chip& chip) 
     const std::optional<std::uint32_t> threads = map["threads"].AsCount(1, kMaxCores);
     if (chip.known) {
       const BoardDevice& known = *chip.known->device;
-      for (const BoardVariant& variant : known.variants) {
-        chip.threads = std::max(chip.threads, variant.threads);
-      }
-      chip.threads = threads.value_or(chip.threads);
+      chip.threads = threads.value_or(known.most_threads());
       device.mechanism = MechanismOf(known.kind);
       servers = std::max(known.cores / chip.threads, 1U);
     }

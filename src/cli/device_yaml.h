@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 
 #include "base/yaml_reader.h"
 #include "profile/catalogue.h"
@@ -21,9 +20,6 @@ struct Chip {
   std::optional<Catalogue::Found> known;  // of the catalogue
   std::uint32_t threads = 1;              // of a request; known
 };
-
-// The folder of the key `catalogue`, if it is there. Faults of its files go to `inner`.
-Catalogue ReadCatalogueKey(YamlMap& root, const std::string& file, Faults& inner);
 
 // is, frequency, threads, kind, cache, link, speedup, cores.
 queueing::Device ReadDeviceKeys(YamlMap& map, Catalogue& catalogue, Chip& chip);

@@ -84,7 +84,7 @@ std::string Latencies(const PlanReport& report) {
       chart.Label(application->name);
       const placement::Promise& slo = application->slo;
       if (const auto& response = application->response) {
-        const std::string text = fmt::format("{} {:.1f} of {:.4g} ms", NameOfBound(slo),
+        const std::string text = fmt::format("{} {:.1f} of {:.4g} ms", NameOf(slo),
                                              response->promised_s * kMillis, slo.bound_s * kMillis);
         chart.Bar(response->promised_s / slo.bound_s, ColourOf(4), text, 2, kRow - 5);
         chart.Bar(response->mean_s / slo.bound_s, ColourOf(0),

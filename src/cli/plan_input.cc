@@ -89,8 +89,8 @@ class ClusterReader {
   explicit ClusterReader(PlanInput& input) : input_(input) {}
 
   // Faults of the catalogue's files go to `inner`.
-  void Read(YamlMap& root, const std::string& file, Faults& inner) {
-    catalogue_ = ReadCatalogueKey(root, file, inner);
+  void Read(YamlMap& root, Faults& inner) {
+    catalogue_ = Catalogue::Read(root["catalogue"], inner);
     for (const YamlValue& value : root.Required("device_types").AsNonEmptyList()) ReadType(value);
     for (const YamlValue& value : root.Required("models").AsNonEmptyList()) ReadModel(value);
     for (const YamlValue& value : root.Required("nodes").AsNonEmptyList()) ReadNode(value);
@@ -240,7 +240,7 @@ PlanInput ReadPlanInput(const std::string& cluster_file, const std::string& appl
   PlanInput input;
   ClusterReader cluster(input);
   Faults inner;
-  LoadYaml(cluster_file, faults, [&](YamlMap& root) { cluster.Read(root, cluster_file, inner); });
+  LoadYaml(cluster_file, faults, [&](YamlMap& root) { cluster.Read(root, inner); });
   faults.Append(std::move(inner));
   ApplicationsReader applications(input, cluster);
   LoadYaml(applications_file, faults, [&](YamlMap& root) { applications.Read(root); });

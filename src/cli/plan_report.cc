@@ -68,10 +68,6 @@ PlanReport MakePlanReport(Placement& placement, const placement::Algorithm& algo
   return report;
 }
 
-std::string NameOfBound(const placement::Promise& slo) {
-  return slo.quantile == 0 ? "mean" : fmt::format("p{:.6g}", slo.quantile * 100);
-}
-
 std::string ReasonOf(const PlanReport& report, const placement::Refusal& refusal) {
   const placement::Verdict& verdict = refusal.verdict;
   std::string where;
@@ -91,7 +87,7 @@ std::string ReasonOf(const PlanReport& report, const placement::Refusal& refusal
       const PlanReport::Application& broken =
           report.applications[static_cast<std::size_t>(verdict.application)];
       return fmt::format("latency{}: {} of '{}' would be {} ms, its SLO {} ms", where,
-                         NameOfBound(broken.slo), broken.name, Millis(verdict.value),
+                         NameOf(broken.slo), broken.name, Millis(verdict.value),
                          Millis(verdict.bound));
     }
     case Constraint::kNone:
@@ -120,7 +116,7 @@ nlohmann::ordered_json ToJson(const PlanReport& report) {
     one["model"] = application.model;
     one["rate_per_s"] = application.rate_per_s;
     one["slo_ms"] = application.slo.bound_s * kMillis;
-    one["slo_of"] = NameOfBound(application.slo);
+    one["slo_of"] = NameOf(application.slo);
     if (application.device == placement::kNowhere) {
       one["constraint"] = ToString(application.refusal.verdict.constraint);
       one["reason"] = ReasonOf(report, application.refusal);
@@ -174,7 +170,7 @@ std::string ToTable(const PlanReport& report) {
         {application.name, device.node, device.name, fmt::format("{:.4g}", application.rate_per_s),
          response ? Millis(response->mean_s) : "-", response ? Millis(response->p95_s) : "-",
          response ? Millis(response->p99_s) : "-", Millis(application.slo.bound_s),
-         NameOfBound(application.slo)});
+         NameOf(application.slo)});
   }
   std::vector<TableColumn> devices{{"node", kLeft, {}},
                                    {"device", kLeft, {}},

@@ -49,8 +49,6 @@ struct PlanReport {
 PlanReport MakePlanReport(placement::Placement& placement, const placement::Algorithm& algorithm,
                           placement::Optimality optimality);
 
-// "p95", "mean".
-std::string NameOfBound(const placement::Promise& slo);
 // Why an application is nowhere, for people.
 std::string ReasonOf(const PlanReport& report, const placement::Refusal& refusal);
 

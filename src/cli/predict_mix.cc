@@ -70,7 +70,7 @@ PredictMix ReadPredictMix(const std::string& file, Faults& faults) {
   PredictMix mix;
   Faults inner;
   LoadYaml(file, faults, [&](YamlMap& root) {
-    Catalogue catalogue = ReadCatalogueKey(root, file, inner);
+    Catalogue catalogue = Catalogue::Read(root["catalogue"], inner);
     Chip chip;
     mix.device = ReadDevice(root.Required("device"), catalogue, chip);
     ClassReader reader(chip);

@@ -149,7 +149,7 @@ enum class DeviceKind : std::uint8_t {
 // An execution provider of ONNX Runtime; without a name the CPU's.
 struct ProviderSpec {
   std::string name;      // "CUDA", "OpenVINO" ...; neither case nor "ExecutionProvider" matter
-  std::string library;   // the plug-in that has it; empty: built into ONNX Runtime
+  std::string plug_in;   // the library that has it; empty: built into ONNX Runtime
   std::string hardware;  // of a plug-in: "cpu", "gpu" or "npu"; empty: the first that it offers
   std::map<std::string, std::string> options;  // its own, passed on
   std::string cache_folder;                    // for what it compiles; empty: not kept

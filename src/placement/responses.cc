@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "placement/responses.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace duly::placement {
@@ -10,6 +12,10 @@ constexpr double kP95 = 0.95;
 constexpr double kP99 = 0.99;
 
 }  // namespace
+
+std::string NameOf(const Promise& slo) {
+  return slo.quantile == 0 ? "mean" : fmt::format("p{:.6g}", slo.quantile * 100);
+}
 
 bool Responses::Enter(int device) {
   const auto type = static_cast<std::size_t>(placement_.site(device).type);

@@ -3,12 +3,16 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "placement/exact_responses.h"
 #include "placement/placement.h"
 
 namespace duly::placement {
+
+// "p95", "mean".
+std::string NameOf(const Promise& slo);
 
 // What an application sees, overhead included.
 struct Response {

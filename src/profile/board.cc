@@ -253,6 +253,12 @@ void InOrder(Faults faults, Faults later, Faults& all) {
 
 }  // namespace
 
+std::uint32_t BoardDevice::most_threads() const {
+  std::uint32_t most = 1;
+  for (const BoardVariant& variant : variants) most = std::max(most, variant.threads);
+  return most;
+}
+
 Duration BoardDevice::ServiceTime(const BoardVariant& variant, std::uint64_t hz,
                                   std::uint32_t rows) const {
   if (variant.fit) return FromSeconds(variant.fit->Seconds(Ghz(hz), rows));

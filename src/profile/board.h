@@ -50,6 +50,8 @@ struct BoardDevice {
   std::optional<PowerFit> power;
   std::vector<BoardVariant> variants;
 
+  // Of a run of those that were measured; 1 where none was.
+  std::uint32_t most_threads() const;
   std::uint64_t top_hz() const { return clock_hz.empty() ? 0 : clock_hz.back(); }
   // Mean service time of a batch; hz of clock_hz, 0 where there is none; rows >= 1.
   Duration ServiceTime(const BoardVariant& variant, std::uint64_t hz, std::uint32_t rows) const;

@@ -17,6 +17,11 @@ Catalogue::Catalogue(std::string folder, Faults& faults)
   facts_ = LoadVariantFacts(folder_ + "/variants.yaml", faults);
 }
 
+Catalogue Catalogue::Read(const YamlValue& folder, Faults& faults) {
+  const std::optional<std::string> path = folder.AsPath();
+  return path ? Catalogue(*path, faults) : Catalogue();
+}
+
 bool IsClockStep(const YamlValue& value, std::uint64_t hz,
                  const std::vector<std::uint64_t>& steps) {
   if (std::ranges::count(steps, hz) > 0) return true;

@@ -18,6 +18,8 @@ namespace duly {
 class Catalogue {
  public:
   Catalogue() = default;  // has no board
+  // As `folder` says, which is relative to its file; without it there is none.
+  static Catalogue Read(const YamlValue& folder, Faults& faults);
   // Faults of its files go to `faults`, the caller's.
   Catalogue(std::string folder, Faults& faults);
 

@@ -68,7 +68,7 @@ void ReadProvider(const YamlValue& value, ProviderSpec& provider) {
   YamlMap map = value.AsMap();
   provider.name = map.Required("name").AsText().value_or("");
   const YamlValue library = map["library"];
-  provider.library = library.AsFile().value_or("");
+  provider.plug_in = library.AsFile().value_or("");
   const YamlValue hardware = map["hardware"];
   provider.hardware =
       hardware.AsChoice<std::string>({{"cpu", "cpu"}, {"gpu", "gpu"}, {"npu", "npu"}}).value_or("");

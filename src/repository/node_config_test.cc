@@ -112,7 +112,7 @@ devices:
   EXPECT_EQ(tensorrt.options, (std::map<std::string, std::string>{{"trt_fp16_enable", "1"}}));
   EXPECT_TRUE(tensorrt.cpu_fallback);
   const ProviderSpec& own = config.devices[1].provider;
-  EXPECT_EQ(own.library, folder.At("plugins/ep.so"));
+  EXPECT_EQ(own.plug_in, folder.At("plugins/ep.so"));
   EXPECT_EQ(own.hardware, "npu");
   EXPECT_FALSE(own.cpu_fallback);
 }

@@ -29,10 +29,6 @@ tl::unexpected<Status> Invalid(fmt::format_string<Values...> format, Values&&...
                fmt::format(format, std::forward<Values>(values)...));
 }
 
-std::string NameOf(const Promise& slo) {
-  return slo.quantile == 0 ? "mean" : fmt::format("p{:g}", slo.quantile * 100);
-}
-
 Result<double> ReadNumber(const nlohmann::json& value, std::string_view name, double least,
                           double most) {
   const double number =
@@ -75,7 +71,7 @@ Status ReadField(const std::string& key, const nlohmann::json& value, Asked& ask
     double slo_ms = 0;
     if (Status status = number(slo_ms, kLeast, kMost); !status.ok()) return status;
     asked.candidate.slo.bound_s = slo_ms / kMillis;
-    asked.spec.slo = Duration(static_cast<std::int64_t>(std::llround(slo_ms * 1e6)));
+    asked.spec.slo = FromSeconds(asked.candidate.slo.bound_s);
     return Status();
   }
   if (key == "percentile") {

@@ -12,7 +12,6 @@
 #include <string_view>
 #include <utility>
 
-#include "base/file.h"
 #include "base/units.h"
 #include "base/yaml_reader.h"
 #include "profile/catalogue.h"
@@ -42,9 +41,7 @@ class ScenarioReader {
         root["seed"].AsInteger(0, std::numeric_limits<std::int64_t>::max()).value_or(1));
     scenario_.load_factor = root["load_factor"].AsPositiveNumber().value_or(1);
     ReadPolicy(root["policy"], policy_);
-    if (const std::optional<std::string> folder = root["catalogue"].AsText()) {
-      catalogue_ = Catalogue(RelativeToFile(*folder, scenario_.file), inner_);
-    }
+    catalogue_ = Catalogue::Read(root["catalogue"], inner_);
     for (const YamlValue& model : root.Required("models").AsNonEmptyList()) ReadModel(model);
     for (const YamlValue& node : root.Required("nodes").AsNonEmptyList()) ReadNode(node);
     for (const YamlValue& application : root.Required("applications").AsNonEmptyList()) {
@@ -150,8 +147,8 @@ class ScenarioReader {
     DeviceBehaviour& behaviour = device.behaviour;
     behaviour.mechanism = known.kind;
     behaviour.cores = known.cores;
+    behaviour.threads = known.most_threads();
     for (const BoardVariant& variant : known.variants) {
-      behaviour.threads = std::max(behaviour.threads, variant.threads);
       for (const CatalogueModel& model : of_catalogue_) {
         if (known.kind == DeviceMechanism::kEdgeTpu && model.is == variant.model) {
           behaviour.swap[model.name] = variant.swap;

@@ -78,41 +78,21 @@ std::string GenericName(std::string_view name) {
   return std::string(ShortName(name));
 }
 
-using Keys = std::vector<const char*>;
-
-void SplitOptions(const std::map<std::string, std::string>& options, Keys& keys, Keys& values) {
+// CUDA's and TensorRT's options are objects of the library, which takes pairs of texts into them.
+template <typename Options, typename Create, typename Update, typename Release>
+std::unique_ptr<Options, Release> MakeOptions(const std::map<std::string, std::string>& options,
+                                              Create create, Update update, Release release) {
+  Options* raw = nullptr;
+  Ort::ThrowOnError(create(&raw));
+  std::unique_ptr<Options, Release> made(raw, release);
+  std::vector<const char*> keys;
+  std::vector<const char*> values;
   for (const auto& [key, value] : options) {
     keys.push_back(key.c_str());
     values.push_back(value.c_str());
   }
-}
-
-void AppendCuda(const std::map<std::string, std::string>& options, Ort::SessionOptions& session) {
-  const OrtApi& api = Ort::GetApi();
-  OrtCUDAProviderOptionsV2* raw = nullptr;
-  Ort::ThrowOnError(api.CreateCUDAProviderOptions(&raw));
-  const std::unique_ptr<OrtCUDAProviderOptionsV2, decltype(api.ReleaseCUDAProviderOptions)> own(
-      raw, api.ReleaseCUDAProviderOptions);
-  Keys keys;
-  Keys values;
-  SplitOptions(options, keys, values);
-  Ort::ThrowOnError(api.UpdateCUDAProviderOptions(raw, keys.data(), values.data(), keys.size()));
-  session.AppendExecutionProvider_CUDA_V2(*raw);
-}
-
-void AppendTensorRt(const std::map<std::string, std::string>& options,
-                    Ort::SessionOptions& session) {
-  const OrtApi& api = Ort::GetApi();
-  OrtTensorRTProviderOptionsV2* raw = nullptr;
-  Ort::ThrowOnError(api.CreateTensorRTProviderOptions(&raw));
-  const std::unique_ptr<OrtTensorRTProviderOptionsV2, decltype(api.ReleaseTensorRTProviderOptions)>
-      own(raw, api.ReleaseTensorRTProviderOptions);
-  Keys keys;
-  Keys values;
-  SplitOptions(options, keys, values);
-  Ort::ThrowOnError(
-      api.UpdateTensorRTProviderOptions(raw, keys.data(), values.data(), keys.size()));
-  session.AppendExecutionProvider_TensorRT_V2(*raw);
+  Ort::ThrowOnError(update(raw, keys.data(), values.data(), keys.size()));
+  return made;
 }
 
 #if ORT_API_VERSION >= 22
@@ -148,7 +128,7 @@ Result<Provider> Provider::Find(const ProviderSpec& spec, Ort::Env& env) {
   provider.spec_ = spec;
   provider.env_ = &env;
   if (const Status cache = AddCache(provider.spec_); !cache.ok()) return Error(cache);
-  if (spec.library.empty()) {
+  if (spec.plug_in.empty()) {
     const std::vector<std::string> built_in = Ort::GetAvailableProviders();
     for (const std::string& name : built_in) {
       if (!SameProvider(name, spec.name)) continue;
@@ -164,10 +144,10 @@ Result<Provider> Provider::Find(const ProviderSpec& spec, Ort::Env& env) {
   }
 #if ORT_API_VERSION >= 22
   try {
-    Register(spec.library);
+    Register(spec.plug_in);
   } catch (const Ort::Exception& e) {
     return Error(StatusCode::kInvalidArgument, "{}: not a plug-in of ONNX Runtime {}: {}",
-                 spec.library, OnnxRuntimeVersion(), e.what());
+                 spec.plug_in, OnnxRuntimeVersion(), e.what());
   }
   std::vector<std::string> others;
   for (const Ort::ConstEpDevice& device : env.GetEpDevices()) {
@@ -180,13 +160,13 @@ Result<Provider> Provider::Find(const ProviderSpec& spec, Ort::Env& env) {
     }
     others.push_back(fmt::format("{} on {}", ShortName(device.EpName()), hardware));
   }
-  return Error(StatusCode::kNotFound, "{}: found no {}{}{}: expected one of {}", spec.library,
+  return Error(StatusCode::kNotFound, "{}: found no {}{}{}: expected one of {}", spec.plug_in,
                spec.name, spec.hardware.empty() ? "" : " on ", spec.hardware,
                fmt::join(others, ", "));
 #else
   return Error(StatusCode::kInvalidArgument,
                "{}: plug-ins need ONNX Runtime 1.22 or later: Duly was built with 1.{}",
-               spec.library, ORT_API_VERSION);
+               spec.plug_in, ORT_API_VERSION);
 #endif
 }
 
@@ -201,10 +181,15 @@ Status Provider::Append(Ort::SessionOptions& options) const {
       return Status();
     }
 #endif
+    const OrtApi& api = Ort::GetApi();
     if (SameProvider(name_, "CUDA")) {
-      AppendCuda(spec_.options, options);
+      options.AppendExecutionProvider_CUDA_V2(*MakeOptions<OrtCUDAProviderOptionsV2>(
+          spec_.options, api.CreateCUDAProviderOptions, api.UpdateCUDAProviderOptions,
+          api.ReleaseCUDAProviderOptions));
     } else if (SameProvider(name_, "Tensorrt")) {
-      AppendTensorRt(spec_.options, options);
+      options.AppendExecutionProvider_TensorRT_V2(*MakeOptions<OrtTensorRTProviderOptionsV2>(
+          spec_.options, api.CreateTensorRTProviderOptions, api.UpdateTensorRTProviderOptions,
+          api.ReleaseTensorRTProviderOptions));
     } else if (!SameProvider(name_, "CPU")) {
       options.AppendExecutionProvider(GenericName(name_), taken);
     }

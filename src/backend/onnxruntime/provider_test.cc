@@ -22,10 +22,10 @@ const std::string kModel = std::string(DULY_TESTDATA) + "/mlp.onnx";
 // There only where scripts/setup.sh has one for the machine.
 bool HavePlugIn() { return std::filesystem::exists(DULY_PLUG_IN) && ORT_API_VERSION >= 22; }
 
-ProviderSpec Named(std::string name, std::string library = "") {
+ProviderSpec Named(std::string name, std::string plug_in = "") {
   ProviderSpec provider;
   provider.name = std::move(name);
-  provider.library = std::move(library);
+  provider.plug_in = std::move(plug_in);
   return provider;
 }
 
