@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "base/random.h"
 #include "cli/flags.h"
 
 namespace duly {
@@ -42,8 +43,17 @@ void AddClosedLoop(CLI::App& app, ClosedLoop& loop) {
   app.add_option("--concurrency", loop.concurrency, "Requests in flight (1)")
       ->check(CLI::PositiveNumber);
   app.add_option("--runs", loop.runs, "Repetitions (5)")->check(CLI::PositiveNumber);
+  app.add_flag("--shared-memory", loop.shared_memory,
+               "Tensors in system shared memory, both ways; the server needs --allow-client-shm");
   AddDuration(app, "--duration", loop.duration, "Of each run (2s)");
   AddDuration(app, "--warmup", loop.warmup, "Before each run (500ms)");
+}
+
+std::vector<float> RandomInput(std::size_t elements) {
+  RandomStream random(1, "bench/input");
+  std::vector<float> values(elements);
+  for (float& value : values) value = static_cast<float>(random.Uniform());
+  return values;
 }
 
 int RunClosedLoop(const ClosedLoop& loop, nlohmann::ordered_json about,

@@ -23,12 +23,16 @@ struct ClosedLoop {
   using Drive = std::function<Status(Clock::time_point deadline, std::vector<Duration>& latencies)>;
 
   std::size_t concurrency = 1;
+  bool shared_memory = false;  // tensors in system shared memory, both ways
   int runs = 5;
   std::optional<Duration> duration;
   std::optional<Duration> warmup;
 };
 
 void AddClosedLoop(CLI::App& app, ClosedLoop& loop);
+
+// So many random numbers, the same in every run.
+std::vector<float> RandomInput(std::size_t elements);
 
 // Drives the runs and prints `about` with rate and latency percentiles of the run with the median
 // rate, and the rates of all, as JSON. Returns the exit status.

@@ -6,7 +6,7 @@
 // Prints JSON: rate and latency percentiles of the run with the median rate, and the rates of all.
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
-#include <inference.pb.h>
+#include <inference.grpc.pb.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -18,9 +18,9 @@
 #include <string>
 #include <vector>
 
-#include "base/random.h"
 #include "base/result.h"
 #include "closed_loop.h"
+#include "shared_tensors.h"
 
 namespace duly {
 namespace {
@@ -32,10 +32,17 @@ struct Settings {
   std::size_t elements = 16;
 };
 
-grpc::ByteBuffer MakeRequest(const Settings& settings) {
-  RandomStream random(1, "bench/input");
-  std::vector<float> values(settings.elements);
-  for (float& value : values) value = static_cast<float>(random.Uniform());
+void PutIn(const SharedTensors& shared, std::size_t offset,
+           google::protobuf::Map<std::string, inference::InferParameter>& parameters) {
+  parameters["shared_memory_region"].set_string_param(shared.name());
+  parameters["shared_memory_offset"].set_int64_param(static_cast<std::int64_t>(offset));
+  parameters["shared_memory_byte_size"].set_int64_param(
+      static_cast<std::int64_t>(shared.tensor_bytes()));
+}
+
+// Of one call, of those that share the region if there is one.
+grpc::ByteBuffer MakeRequest(const Settings& settings, const std::vector<float>& values,
+                             const std::optional<SharedTensors>& shared, std::size_t call) {
   inference::ModelInferRequest request;
   request.set_model_name(settings.model);
   inference::ModelInferRequest::InferInputTensor& input = *request.add_inputs();
@@ -43,25 +50,53 @@ grpc::ByteBuffer MakeRequest(const Settings& settings) {
   input.set_datatype("FP32");
   input.add_shape(1);
   input.add_shape(static_cast<std::int64_t>(settings.elements));
-  request.add_raw_input_contents(values.data(), values.size() * sizeof(float));
+  if (shared) {
+    PutIn(*shared, 0, *input.mutable_parameters());
+    inference::ModelInferRequest::InferRequestedOutputTensor& output = *request.add_outputs();
+    output.set_name("out0");
+    PutIn(*shared, shared->OutputAt(call), *output.mutable_parameters());
+  } else {
+    request.add_raw_input_contents(values.data(), values.size() * sizeof(float));
+  }
   const grpc::Slice slice(request.SerializeAsString());
   return {&slice, 1};
 }
 
 class Client {
  public:
-  explicit Client(const Settings& settings)
-      : request_(MakeRequest(settings)), concurrency_(settings.loop.concurrency) {
+  explicit Client(const Settings& settings) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
-    stub_ = std::make_unique<grpc::GenericStub>(
-        grpc::CreateCustomChannel(settings.address, grpc::InsecureChannelCredentials(), arguments));
+    channel_ =
+        grpc::CreateCustomChannel(settings.address, grpc::InsecureChannelCredentials(), arguments);
+    stub_ = std::make_unique<grpc::GenericStub>(channel_);
+    const std::size_t calls = settings.loop.concurrency;
+    const std::vector<float> values = RandomInput(settings.elements);
+    if (settings.loop.shared_memory) shared_.emplace(values, calls);
+    for (std::size_t call = 0; call < calls; ++call) {
+      requests_.push_back(MakeRequest(settings, values, shared_, call));
+    }
   }
 
+  Status RegisterSharedMemory() {
+    if (!shared_) return Status();
+    inference::SystemSharedMemoryRegisterRequest request;
+    request.set_name(shared_->name());
+    request.set_key(shared_->key());
+    request.set_byte_size(shared_->size_bytes());
+    inference::SystemSharedMemoryRegisterResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status =
+        inference::GRPCInferenceService::NewStub(channel_)->SystemSharedMemoryRegister(
+            &context, request, &response);
+    return status.ok() ? Status() : Status(StatusCode::kInternal, status.error_message());
+  }
+  Status CheckSharedMemory() const { return shared_ ? shared_->Check() : Status(); }
+
   Status Drive(ClosedLoop::Clock::time_point deadline, std::vector<Duration>& latencies) {
-    for (std::size_t i = 0; i < concurrency_; ++i) Begin();
+    for (std::size_t number = 0; number < requests_.size(); ++number) Begin(number);
     Status failure;
-    for (std::size_t busy = concurrency_; busy > 0;) {
+    for (std::size_t busy = requests_.size(); busy > 0;) {
       void* tag = nullptr;
       bool ok = false;
       queue_.Next(&tag, &ok);
@@ -73,7 +108,7 @@ class Client {
       const ClosedLoop::Clock::time_point now = ClosedLoop::Clock::now();
       if (now >= deadline || !failure.ok()) continue;
       latencies.push_back(now - call->begun);
-      Begin();
+      Begin(call->number);
       ++busy;
     }
     return failure;
@@ -81,6 +116,7 @@ class Client {
 
  private:
   struct Call {
+    std::size_t number = 0;
     grpc::ClientContext context;
     std::unique_ptr<grpc::GenericClientAsyncResponseReader> reader;
     grpc::ByteBuffer answer;
@@ -88,17 +124,19 @@ class Client {
     ClosedLoop::Clock::time_point begun;
   };
 
-  void Begin() {
+  void Begin(std::size_t number) {
     auto* const call = new Call;
+    call->number = number;
     call->begun = ClosedLoop::Clock::now();
     call->reader = stub_->PrepareUnaryCall(
-        &call->context, "/inference.GRPCInferenceService/ModelInfer", request_, &queue_);
+        &call->context, "/inference.GRPCInferenceService/ModelInfer", requests_[number], &queue_);
     call->reader->StartCall();
     call->reader->Finish(&call->answer, &call->status, call);
   }
 
-  const grpc::ByteBuffer request_;
-  const std::size_t concurrency_;
+  std::vector<grpc::ByteBuffer> requests_;  // one for each call in flight
+  std::optional<SharedTensors> shared_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<grpc::GenericStub> stub_;
   grpc::CompletionQueue queue_;
 };
@@ -114,14 +152,23 @@ int Main(int argc, char** argv) {
   app.footer("Example:\n  grpc_client --model copy --elements 150528 --concurrency 4");
   CLI11_PARSE(app, argc, argv);
   Client client(settings);
-  return RunClosedLoop(
+  const auto fail = [](const Status& status) {
+    std::cerr << status.message() << '\n';
+    return 1;
+  };
+  if (const Status status = client.RegisterSharedMemory(); !status.ok()) return fail(status);
+  const int exit_status = RunClosedLoop(
       settings.loop,
       {{"address", settings.address},
        {"model", settings.model},
-       {"tensor_bytes", settings.elements * sizeof(float)}},
+       {"tensor_bytes", settings.elements * sizeof(float)},
+       {"format", settings.loop.shared_memory ? "shared memory" : "raw"}},
       [&client](ClosedLoop::Clock::time_point deadline, std::vector<Duration>& latencies) {
         return client.Drive(deadline, latencies);
       });
+  if (exit_status != 0) return exit_status;
+  const Status status = client.CheckSharedMemory();
+  return status.ok() ? 0 : fail(status);
 }
 
 }  // namespace

@@ -24,14 +24,16 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "base/random.h"
 #include "base/result.h"
 #include "cli/http_fetch.h"
 #include "cli/http_response.h"
 #include "closed_loop.h"
+#include "shared_tensors.h"
 
 namespace duly {
 namespace {
@@ -43,6 +45,7 @@ struct Settings {
   std::string url = "http://127.0.0.1:8000";
   std::string model = "copy";
   std::string input = "in0";
+  std::string output = "out0";
   std::size_t elements = 16;
   bool json = false;
   ClosedLoop loop;
@@ -53,11 +56,44 @@ int Fail(const Status& status) {
   return 1;
 }
 
+std::string PostOf(const HttpEndpoint& endpoint, const Settings& settings, std::string_view header,
+                   std::string_view data) {
+  return fmt::format(
+      "POST {}/v2/models/{}/infer HTTP/1.1\r\nHost: {}\r\n{}Content-Length: {}\r\n\r\n{}",
+      endpoint.prefix, settings.model, endpoint.host, header, data.size(), data);
+}
+
+// Of one call of those that share the region.
+std::string MakeRequest(const Settings& settings, const HttpEndpoint& endpoint,
+                        const SharedTensors& shared, std::size_t call) {
+  const auto place = [&](std::size_t offset) {
+    return nlohmann::ordered_json{{"shared_memory_region", shared.name()},
+                                  {"shared_memory_offset", offset},
+                                  {"shared_memory_byte_size", shared.tensor_bytes()}};
+  };
+  const nlohmann::ordered_json document = {
+      {"inputs",
+       {{{"name", settings.input},
+         {"shape", {1, settings.elements}},
+         {"datatype", "FP32"},
+         {"parameters", place(0)}}}},
+      {"outputs", {{{"name", settings.output}, {"parameters", place(shared.OutputAt(call))}}}}};
+  return PostOf(endpoint, settings, "Content-Type: application/json\r\n", document.dump());
+}
+
+Status Register(const SharedTensors& shared, const HttpEndpoint& endpoint) {
+  const nlohmann::ordered_json document = {
+      {"key", shared.key()}, {"offset", 0}, {"byte_size", shared.size_bytes()}};
+  const Result<HttpResponse> answer = HttpFetch(
+      endpoint, "POST", fmt::format("/v2/systemsharedmemory/region/{}/register", shared.name()),
+      document.dump(), std::chrono::seconds(5));
+  if (!answer) return answer.error();
+  return answer->status == 200 ? Status() : Status(StatusCode::kInternal, answer->body);
+}
+
 // One row of random FP32 numbers.
 std::string MakeRequest(const Settings& settings, const HttpEndpoint& endpoint) {
-  RandomStream random(1, "bench/input");
-  std::vector<float> values(settings.elements);
-  for (float& value : values) value = static_cast<float>(random.Uniform());
+  const std::vector<float> values = RandomInput(settings.elements);
   nlohmann::ordered_json input = {
       {"name", settings.input}, {"shape", {1, settings.elements}}, {"datatype", "FP32"}};
   nlohmann::ordered_json document;
@@ -88,15 +124,16 @@ std::string MakeRequest(const Settings& settings, const HttpEndpoint& endpoint) 
         data.size());
     data.append(reinterpret_cast<const char*>(values.data()), bytes);
   }
-  return fmt::format(
-      "POST {}/v2/models/{}/infer HTTP/1.1\r\nHost: {}\r\n{}Content-Length: {}\r\n\r\n{}",
-      endpoint.prefix, settings.model, endpoint.host, header, data.size(), data);
+  return PostOf(endpoint, settings, header, data);
 }
 
 class Client {
  public:
-  Client(const HttpEndpoint& endpoint, std::string request, std::size_t concurrency)
-      : endpoint_(endpoint), request_(std::move(request)), connections_(concurrency) {}
+  // A connection for each request, which it repeats.
+  Client(const HttpEndpoint& endpoint, std::span<const std::string> requests)
+      : endpoint_(endpoint), connections_(requests.size()) {
+    for (std::size_t i = 0; i < requests.size(); ++i) connections_[i].request = requests[i];
+  }
 
   Status Connect();
   // Sends until the deadline, then waits for the answers on their way. Latencies of answers that
@@ -105,6 +142,7 @@ class Client {
 
  private:
   struct Connection {
+    std::string request;
     UniqueFd fd;
     HttpResponseReader reader;
     std::size_t written = 0;
@@ -120,7 +158,6 @@ class Client {
   Status DriveOne(SteadyClock::time_point deadline, std::vector<Duration>& latencies);
 
   HttpEndpoint endpoint_;
-  std::string request_;
   std::vector<Connection> connections_;
   UniqueFd epoll_;
 };
@@ -159,9 +196,10 @@ Status Client::Begin(Connection& connection) {
 }
 
 Status Client::Send(Connection& connection) {
-  while (connection.written < request_.size()) {
-    const ssize_t sent = ::send(connection.fd.get(), request_.data() + connection.written,
-                                request_.size() - connection.written, MSG_NOSIGNAL);
+  const std::string& request = connection.request;
+  while (connection.written < request.size()) {
+    const ssize_t sent = ::send(connection.fd.get(), request.data() + connection.written,
+                                request.size() - connection.written, MSG_NOSIGNAL);
     if (sent > 0) {
       connection.written += static_cast<std::size_t>(sent);
     } else if (errno == EAGAIN) {
@@ -247,25 +285,42 @@ int Main(int argc, char** argv) {
   app.add_option("--input", settings.input, "Name of its input (in0)");
   app.add_option("--elements", settings.elements, "Numbers per request (16)")
       ->check(CLI::PositiveNumber);
+  app.add_option("--output", settings.output, "Name of its output (out0)");
   app.add_flag("--json", settings.json, "Numbers as JSON, both ways");
   AddClosedLoop(app, settings.loop);
   app.footer("Example:\n  http_client --model copy --elements 150528 --concurrency 4");
   CLI11_PARSE(app, argc, argv);
   const Result<HttpEndpoint> endpoint = FindHttpServer(settings.url, std::chrono::seconds(5));
   if (!endpoint) return Fail(endpoint.error());
-  const std::string request = MakeRequest(settings, *endpoint);
-  Client client(*endpoint, request, settings.loop.concurrency);
+  const std::size_t calls = settings.loop.concurrency;
+  std::optional<SharedTensors> shared;
+  std::vector<std::string> requests;
+  if (settings.loop.shared_memory) {
+    shared.emplace(RandomInput(settings.elements), calls);
+    if (const Status status = Register(*shared, *endpoint); !status.ok()) return Fail(status);
+    for (std::size_t call = 0; call < calls; ++call) {
+      requests.push_back(MakeRequest(settings, *endpoint, *shared, call));
+    }
+  } else {
+    requests.assign(calls, MakeRequest(settings, *endpoint));
+  }
+  Client client(*endpoint, requests);
   if (const Status status = client.Connect(); !status.ok()) return Fail(status);
-  return RunClosedLoop(
-      settings.loop,
-      {{"url", settings.url},
-       {"model", settings.model},
-       {"tensor_bytes", settings.elements * sizeof(float)},
-       {"request_bytes", request.size()},
-       {"format", settings.json ? "json" : "binary"}},
-      [&client](SteadyClock::time_point deadline, std::vector<Duration>& latencies) {
-        return client.Drive(deadline, latencies);
-      });
+  const int exit_status =
+      RunClosedLoop(settings.loop,
+                    {{"url", settings.url},
+                     {"model", settings.model},
+                     {"tensor_bytes", settings.elements * sizeof(float)},
+                     {"request_bytes", requests.front().size()},
+                     {"format", shared          ? "shared memory"
+                                : settings.json ? "json"
+                                                : "binary"}},
+                    [&client](SteadyClock::time_point deadline, std::vector<Duration>& latencies) {
+                      return client.Drive(deadline, latencies);
+                    });
+  if (!shared || exit_status != 0) return exit_status;
+  const Status status = shared->Check();
+  return status.ok() ? 0 : Fail(status);
 }
 
 }  // namespace

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator against the live server: two models on one emulated device, the same arrivals and the same services in both.
 
-The server's own overhead is measured at a tenth of the load and given to the simulator as `batch_overhead`; everything else is
-predicted. Prints what docs/benchmarks.md quotes. Beside each pair stands the machine's load average: other work on the cores is in the live
+The server's own overheads are measured at each load in runs of their own, with services that never vary: what a batch takes beyond them becomes
+the simulator's `batch_overhead`, what an answer takes on its way between client and engine its `link`. Everything else is predicted.
+Prints what docs/benchmarks.md quotes. Beside each pair stands the machine's load average: other work on the cores is in the live
 figures, and not in the simulated ones.
 """
 
@@ -28,6 +29,7 @@ TENSOR = "[ { name: 'x' data_type: TYPE_FP32 dims: [ 16 ] } ]"
 
 
 DEVICES = {kind: f"kind: {kind}, noise: {{cv: {NOISE_CV}}}" for kind in ("serial", "timeslice")}
+CONSTANT = "kind: serial"
 
 
 def run(*command):
@@ -43,21 +45,40 @@ def applications(load, keys=""):
 
 
 def live(duly, folder, device, policy, load, seconds, seed):
+    """The load generator's report, and the sums of the server's metrics by name."""
     (folder / "mix.yaml").write_text(applications(load))
     (folder / "node.yaml").write_text(
-        f"devices:\n  - {{name: board, kind: emulated, profile: {folder}/profile.yaml, emulates: {{{DEVICES[device]}}}, seed: {seed}}}\n"
+        f"devices:\n  - {{name: board, kind: emulated, profile: {folder}/profile.yaml, emulates: {{{device}}}, seed: {seed}}}\n"
         + "applications:\n" + "".join(f"  - {{name: {name}-user, model: {name}}}\n" for name in SERVICE_MS))
     with Server(duly, folder / "models", "--config", folder / "node.yaml", "--policy", policy, "--log-level", "warning") as server:
-        return run(duly, "load", folder / "mix.yaml", "--url", f"http://{server.url}", "--duration", f"{seconds}s",
-                   "--warmup", "0s", "--seed", seed, "--json", "-")
+        report = run(duly, "load", folder / "mix.yaml", "--url", f"http://{server.url}", "--duration", f"{seconds}s",
+                     "--warmup", "0s", "--seed", seed, "--json", "-")
+        sums = {}
+        for line in server.metrics().splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                name = name.split("{")[0]
+                sums[name] = sums.get(name, 0) + float(value)
+        return report, sums
 
 
-def simulated(duly, folder, device, policy, load, seconds, seed, overhead_us):
+def overheads(duly, folder, load, seconds):
+    """Seconds that a batch takes beyond its service, and an answer on its way."""
+    report, sums = live(duly, folder, CONSTANT, "fifo", load, seconds, 1)
+    services = sum(application["sent"] * SERVICE_MS[application["model"]] * 1e-3 for application in report["applications"])
+    batch = (sums["duly_device_busy_seconds_total"] - services) / sums["duly_device_batches_total"]
+    in_engine = sums["duly_response_seconds_sum"] / sums["duly_response_seconds_count"]
+    return batch, report["total"]["latency_ms"]["mean"] * 1e-3 - in_engine
+
+
+def simulated(duly, folder, device, policy, load, seconds, seed, overhead):
+    batch_us, way_us = (1e6 * each for each in overhead)
     scenario = folder / "scenario.yaml"
     scenario.write_text(
         "models:\n" + "".join(f"  - {{name: {name}}}\n" for name in SERVICE_MS)
-        + f"nodes:\n  - name: node\n    devices: [{{name: board, {DEVICES[device]}}}]\n"
-        + f"    profile: profile.yaml\n    batch_overhead: {overhead_us:.0f}us\n" + applications(load))
+        + f"nodes:\n  - name: node\n    devices: [{{name: board, {device}}}]\n"
+        + f"    profile: profile.yaml\n    batch_overhead: {batch_us:.0f}us\n    link: {{request: {way_us / 2:.0f}us, response: {way_us / 2:.0f}us}}\n"
+        + applications(load))
     return run(duly, "sim", scenario, "--policy", policy, "--duration", f"{seconds}s", "--warmup", "0s", "--seed", seed, "--json", "-")
 
 
@@ -70,8 +91,8 @@ def main():
     parser.add_argument("--loads", type=float, nargs="+", default=[0.3, 0.6, 0.9])
     parser.add_argument("--duly", type=pathlib.Path, default=ROOT / "build/release/duly")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
         (folder / "profile.yaml").write_text(PROFILE)
         for model in SERVICE_MS:
             (folder / "models" / model / "1").mkdir(parents=True)
@@ -79,11 +100,13 @@ def main():
             (folder / "models" / model / "config.pbtxt").write_text(f"backend: 'onnxruntime' input {TENSOR} output {TENSOR}\n")
             # A warm-up run would take the first of the device's service times.
             (folder / "models" / model / "duly.yaml").write_text("warmup: 0\n")
-        for device in options.devices:
-            calm = live(options.duly, folder, device, options.policies[0], 0.1, 20, 1)
-            still = simulated(options.duly, folder, device, options.policies[0], 0.1, 20, 1, 0)
-            overhead_us = max(0, 1e3 * (calm["total"]["latency_ms"]["mean"] - still["total"]["latency_ms"]["mean"]))
-            print(f"{device}: overhead {overhead_us:.0f} us a request, the difference of mean latencies at load 0.1")
+        print("| load | a batch beyond its service, us | an answer on its way, us |\n| --- | --- | --- |")
+        overhead = {}
+        for load in options.loads:
+            overhead[load] = overheads(options.duly, folder, load, options.seconds)
+            print(f"| {load:g} | {1e6 * overhead[load][0]:.0f} | {1e6 * overhead[load][1]:.0f} |", flush=True)
+        for name, device in ((each, DEVICES[each]) for each in options.devices):
+            print(f"{name}:")
             print("| policy | load | seed | requests | p50 live, ms | simulated | off | p99 live, ms | simulated | off | load average |")
             print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
             summary = []
@@ -91,9 +114,9 @@ def main():
                 for load in options.loads:
                     off = {"p50": [], "p99": []}
                     for seed in options.seeds:
-                        seen = live(options.duly, folder, device, policy, load, options.seconds, seed)["total"]
+                        seen = live(options.duly, folder, device, policy, load, options.seconds, seed)[0]["total"]
                         busy = os.getloadavg()[0]
-                        told = simulated(options.duly, folder, device, policy, load, options.seconds, seed, overhead_us)["total"]
+                        told = simulated(options.duly, folder, device, policy, load, options.seconds, seed, overhead[load])["total"]
                         cells = [policy, f"{load:g}", str(seed), f"{seen['sent']} / {told['sent']}"]
                         for key, errors in off.items():
                             a, b = seen["latency_ms"][key], told["latency_ms"][key]
@@ -101,7 +124,7 @@ def main():
                             cells += [f"{a:.1f}", f"{b:.1f}", f"{errors[-1]:+.1f} %"]
                         print("| " + " | ".join(cells) + f" | {busy:.1f} |", flush=True)
                     spread = [f"{statistics.median(errors):+.1f} % ({min(errors):+.1f} to {max(errors):+.1f})" for errors in off.values()]
-                    summary.append(f"| {device} | {policy} | {load:g} | {spread[0]} | {spread[1]} |")
+                    summary.append(f"| {name} | {policy} | {load:g} | {spread[0]} | {spread[1]} |")
             print("| device | policy | load | p50 off: median (least to most) | p99 off |\n| --- | --- | --- | --- | --- |")
             print("\n".join(summary), flush=True)
 

@@ -33,6 +33,13 @@ HTTP_CASES = [
     ("602 kB binary, concurrency 16", 150528, "binary", 16),
     ("602 kB of FP32 as JSON both ways", 150528, "json", 1),
 ]
+# Shared memory has no base beside it: what only sends back what it gets does not look into it. The same tensors in the message are its base.
+SHARED_CASES = [
+    ("602 kB, concurrency 1", 150528, "binary", 1),
+    ("602 kB, concurrency 4", 150528, "binary", 4),
+    ("602 kB over gRPC, concurrency 1", 150528, "grpc", 1),
+    ("602 kB over gRPC, concurrency 4", 150528, "grpc", 4),
+]
 GRPC_CASES = [
     ("64 B, concurrency 1", 16, "grpc", 1),
     ("64 B, concurrency 4", 16, "grpc", 4),
@@ -64,12 +71,12 @@ def cpu_seconds(pid):
     return sum(int(file.read_text().split()[0]) for file in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
-def measure(server, case, seconds):
+def measure(server, case, seconds, *flags):
     _, elements, form, concurrency = case
     client = (["grpc_client", "--address", server["grpc"]] if form == "grpc"
               else ["http_client", "--url", f"http://{server['http']}", *(["--json"] if form == "json" else [])])
     command = [BUILD / "bench" / client[0], *client[1:], "--model", "copy", "--elements", str(elements),
-               "--concurrency", str(concurrency), "--duration", f"{seconds}s", "--warmup", "300ms", "--runs", "1"]
+               "--concurrency", str(concurrency), "--duration", f"{seconds}s", "--warmup", "300ms", "--runs", "1", *flags]
     before = cpu_seconds(server["pid"])
     result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
     result["cpu_us"] = (cpu_seconds(server["pid"]) - before) / result["answers_in_all"] * 1e6
@@ -93,6 +100,22 @@ def deadlines(rounds):
     return results
 
 
+def print_table(results, ours):
+    """`results`: case to name to runs; the last column compares the one named `ours`."""
+    print(f"| case | | per second: median (min to max) | p50 µs | p99 µs | CPU µs | {ours} / this |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for case, by_name in results.items():
+        own = statistics.median(run["rate_per_s"] for run in by_name[ours])
+        for name, runs in by_name.items():
+            rates = [run["rate_per_s"] for run in runs]
+            rate = statistics.median(rates)
+            p50 = statistics.median(run["p50_us"] for run in runs)
+            p99 = statistics.median(run["p99_us"] for run in runs)
+            cpu = statistics.median(run["cpu_us"] for run in runs)
+            ratio = "" if name == ours else f"{own / rate:.2f}"
+            print(f"| {case} | {name} | {rate:,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) | {p50:,.0f} | {p99:,.0f} | {cpu:,.0f} | {ratio} |")
+
+
 def beside_bases(cases, bases, options):
     """Duly beside servers that only send back what they get; `bases`: name to program."""
     results = {}
@@ -106,18 +129,21 @@ def beside_bases(cases, bases, options):
                     results.setdefault(case[0], {}).setdefault(name, []).append(result)
                 print(f"round {turn + 1}/{options.rounds}: {case[0]}", file=sys.stderr, flush=True)
 
-    print("| case | server | per second: median (min to max) | p50 µs | p99 µs | CPU µs | duly / this |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for case, by_server in results.items():
-        ours = statistics.median(run["rate_per_s"] for run in by_server["duly"])
-        for server, runs in by_server.items():
-            rates = [run["rate_per_s"] for run in runs]
-            rate = statistics.median(rates)
-            p50 = statistics.median(run["p50_us"] for run in runs)
-            p99 = statistics.median(run["p99_us"] for run in runs)
-            cpu = statistics.median(run["cpu_us"] for run in runs)
-            ratio = "" if server == "duly" else f"{ours / rate:.2f}"
-            print(f"| {case} | {server} | {rate:,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) | {p50:,.0f} | {p99:,.0f} | {cpu:,.0f} | {ratio} |")
+    print_table(results, "duly")
+    return results
+
+
+def shared_memory(options):
+    """Tensors in system shared memory beside the same in the message."""
+    forms = {"in the message": [], "in shared memory": ["--shared-memory"]}
+    results = {}
+    with duly(ROOT / "bench/repository", "--allow-client-shm") as server:
+        for turn in range(options.rounds):
+            for case in SHARED_CASES:
+                for form, flags in forms.items():
+                    results.setdefault(case[0], {}).setdefault(form, []).append(measure(server, case, options.seconds, *flags))
+                print(f"round {turn + 1}/{options.rounds}: {case[0]}, shared memory", file=sys.stderr, flush=True)
+    print_table(results, "in shared memory")
     return results
 
 
@@ -125,7 +151,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
-    parser.add_argument("--only", choices=("http", "grpc", "deadlines"))
+    parser.add_argument("--only", choices=("http", "grpc", "shared-memory", "deadlines"))
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/servers.json")
     options = parser.parse_args()
 
@@ -135,6 +161,8 @@ def main():
         document["results"] = beside_bases(HTTP_CASES, bases, options)
     if options.only in (None, "grpc"):
         document["grpc"] = beside_bases(GRPC_CASES, {"bare gRPC echo": "echo_server_grpc"}, options)
+    if options.only in (None, "shared-memory"):
+        document["shared_memory"] = shared_memory(options)
     if options.only in (None, "deadlines"):
         document["deadlines"] = deadlines(4 * options.rounds)
     options.out.parent.mkdir(parents=True, exist_ok=True)

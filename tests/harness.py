@@ -88,13 +88,15 @@ class Server:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def metrics(self):
+        with urllib.request.urlopen(f"http://{self.metrics_url}/metrics") as reply:
+            return reply.read().decode()
+
     def await_live(self, model, count):
         """Until so many requests to the model are in the node."""
         end = time.monotonic() + LIVE_SECONDS
         while time.monotonic() < end:
-            with urllib.request.urlopen(f"http://{self.metrics_url}/metrics") as reply:
-                lines = reply.read().decode().splitlines()
-            live = [float(line.split()[-1]) for line in lines if line.startswith(LIVE) and f'model="{model}"' in line]
+            live = [float(line.split()[-1]) for line in self.metrics().splitlines() if line.startswith(LIVE) and f'model="{model}"' in line]
             if sum(live) == count:
                 return
         raise RuntimeError(f"never {count} requests to {model} in the node")

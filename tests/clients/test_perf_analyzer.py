@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import unittest
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import Server, copy_model  # noqa: E402
@@ -53,8 +52,7 @@ def run(protocol, *flags, model="single"):
         done = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=SECONDS)
     except subprocess.TimeoutExpired as expired:
-        with urllib.request.urlopen(f"http://{server.metrics_url}/metrics") as reply:
-            metrics = [line for line in reply.read().decode().splitlines() if f'model="{model}"' in line]
+        metrics = [line for line in server.metrics().splitlines() if f'model="{model}"' in line]
         raise AssertionError("\n".join([str(expired), str(expired.stdout), "the server says:", *metrics])) from None
     return done.returncode, done.stdout
 

@@ -208,9 +208,7 @@ class SyncTest(unittest.TestCase):
         for _ in range(3):
             self.client.infer("copy_UINT16", [tensor])
         self.assertEqual(stats()["inference_stats"]["success"]["count"], before + 3)
-        with urllib.request.urlopen(f"http://{server.metrics_url}/metrics") as reply:
-            text = reply.read().decode()
-        self.assertIn(f'nv_inference_request_success{{model="copy_UINT16",version="1"}} {before + 3}\n', text)
+        self.assertIn(f'nv_inference_request_success{{model="copy_UINT16",version="1"}} {before + 3}\n', server.metrics())
 
 
 class SharedMemoryTest(NotAllowedCases, unittest.TestCase):
