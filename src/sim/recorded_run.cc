@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <unordered_map>
 #include <utility>
 
@@ -15,7 +16,11 @@ namespace {
 
 class RunReader {
  public:
-  explicit RunReader(EventLogReader& reader) : reader_(reader) {}
+  explicit RunReader(EventLogReader& reader) : reader_(reader) {
+    run_.config = reader.header().config;
+    generations_.resize(run_.config.generations.size());
+    std::iota(generations_.begin(), generations_.end(), 0U);
+  }
 
   Result<RecordedRun> Read() {
     for (;;) {
@@ -30,7 +35,7 @@ class RunReader {
       if (record->kind == LogRecord::Kind::kEnd) continue;
       if (const Status added = Add(*record); !added.ok()) return Error(added);
     }
-    run_.config = reader_.config();
+    run_.config.applications = reader_.config().applications;
     return std::move(run_);
   }
 
@@ -65,23 +70,26 @@ class RunReader {
           running_.erase(running);
         }
         break;
-      case Event::Kind::kUnload:
-        return Fault(
-            "a model was unloaded: expected a log during which models stay, because under another "
-            "policy its requests may still have waited");
+      case Event::Kind::kLoad:
+        // What it replaces stays: under another policy requests of that may still wait.
+        generations_.resize(std::max<std::size_t>(generations_.size(), event.load->index + 1));
+        generations_[event.load->index] =
+            static_cast<GenerationIndex>(run_.config.generations.size());
+        run_.config.generations.push_back(event.load->generation);
+        break;
       case Event::Kind::kDrain:
         draining_ = true;
         break;
       case Event::Kind::kTimer:
-      case Event::Kind::kLoad:
+      case Event::Kind::kUnload:
         break;
     }
     for (const Finish& finish : record.effects.finishes) {
       request_of_.erase(finish.request.sequence);
     }
     for (const StartBatch& start : record.effects.starts) {
-      running_[start.batch] = {{start.device, start.generation, start.variant, start.rows},
-                               record.time};
+      running_[start.batch] = {
+          {start.device, generations_[start.generation], start.variant, start.rows}, record.time};
     }
     return Status();
   }
@@ -91,6 +99,7 @@ class RunReader {
     SentRequest& request = run_.requests.emplace_back();
     request.scheduled = SinceStart(record.time);
     request.arrival = record.event.arrival;
+    request.arrival.generation = generations_[request.arrival.generation];
   }
 
   Duration SinceStart(TimePoint time) const { return time - reader_.header().start; }
@@ -101,6 +110,7 @@ class RunReader {
   };
   EventLogReader& reader_;
   RecordedRun run_;
+  std::vector<GenerationIndex> generations_;  // the log's to the run's
   bool draining_ = false;
   std::unordered_map<std::uint64_t, std::size_t> request_of_;  // those that live, by sequence
   std::unordered_map<std::uint32_t, Running> running_;         // by batch

@@ -25,15 +25,15 @@ struct RecordedRun {
     Duration service{0};  // from its start to its end, as the engine saw them
     bool failed = false;
   };
-  EngineConfig config;                // models that were loaded later are there from the start
+  // Every generation that was ever loaded, each by an index of its own, from the start to the end.
+  EngineConfig config;
   std::vector<SentRequest> requests;  // in their order
   std::vector<Batch> batches;         // those that ended, in the order of their ends
 };
 
 // Reads the log, at its beginning, to its end; one that was cut off, as far as it goes. What came
 // after the server was told to stop is left out: no policy had served it. Errors: the
-// log is damaged, it has a gap (what arrived then is not known), or a model was unloaded (what
-// still waited under another policy would have lost it).
+// log is damaged, or it has a gap (what arrived then is not known).
 Result<RecordedRun> ReadRecordedRun(EventLogReader& reader);
 
 // What the policy would have done with these requests. A batch of a variant on a device takes the
