@@ -449,7 +449,7 @@ void LoadClient::Worker::Answered(std::uint32_t index, std::uint32_t events) {
   answer.latency = shared_.Now() - arrival.at;
   answer.status = connection.reader.status();
   Outcome outcome = ClassifyAnswer(answer.status, answer.latency, from.slo);
-  if (outcome == Outcome::kOnTime || outcome == Outcome::kLate) {
+  if (IsAnswer(outcome)) {
     if (const std::optional<Answer> said =
             answers_.Read(connection.reader, from, arrival.sequence)) {
       answer.numbers = said->numbers;

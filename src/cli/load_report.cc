@@ -22,10 +22,6 @@ using workload::Arrival;
 // Beyond this, the figures are also about the client.
 constexpr double kNotableLatenessMs = 1;
 
-bool IsAnswered(const std::optional<Outcome>& outcome) {
-  return outcome == Outcome::kOnTime || outcome == Outcome::kLate;
-}
-
 // What is summed up over the requests of one application, or of all.
 struct Tally {
   ApplicationReport report;
@@ -50,7 +46,7 @@ void Tally::Add(const LoadRecord& record, std::uint32_t rows,
   if (record.detail != 0) ++report.reasons[names[record.detail]];
   if (*record.outcome == Outcome::kRejected) rejected.push_back(record.latency);
   if (*record.outcome == Outcome::kExpired) expired.push_back(record.latency);
-  if (!IsAnswered(record.outcome)) return;
+  if (!record.outcome || !IsAnswer(*record.outcome)) return;
 
   const AnswerNumbers& numbers = record.numbers;
   latencies.push_back(record.latency);

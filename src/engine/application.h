@@ -15,6 +15,7 @@ inline Application MakeApplication(const ApplicationSpec& spec) {
   application.timeout = spec.timeout;
   application.on_miss = spec.on_miss;
   application.min_accuracy_pct = spec.min_accuracy_pct.value_or(0);
+  application.accuracy_budget = spec.accuracy_budget;
   return application;
 }
 

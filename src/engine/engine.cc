@@ -53,11 +53,15 @@ struct Choice {
   std::uint32_t preferred = 0;
 };
 
+Loss LossOf(const std::vector<Variant>& variants, std::uint32_t preferred, std::uint32_t served) {
+  return duly::LossOf(variants[preferred].accuracy_pct, variants[served].accuracy_pct);
+}
+
 // The variants that the request may get: the client's own choice, else the model's default one if
 // it meets the floor, else the least accurate one that does. Who accepts degradation may also get
-// what is less accurate than that, down to the floor.
+// what is less accurate than that, down to the floor and by what its budget leaves.
 Choice VariantsOf(const Arrival& arrival, const Application& application,
-                  const Generation& generation) {
+                  const std::optional<LossWindow>& budget, const Generation& generation) {
   const std::vector<Variant>& variants = generation.variants;
   const double floor =
       arrival.min_accuracy_pct >= 0 ? arrival.min_accuracy_pct : application.min_accuracy_pct;
@@ -84,7 +88,8 @@ Choice VariantsOf(const Arrival& arrival, const Application& application,
   if (application.on_miss == OnMiss::kDegrade) {
     for (std::uint32_t v = 0; v < variants.size(); ++v) {
       if ((above_floor >> v & 1U) != 0 &&
-          variants[v].accuracy_pct < variants[choice.preferred].accuracy_pct) {
+          variants[v].accuracy_pct < variants[choice.preferred].accuracy_pct &&
+          (!budget || LossOf(variants, choice.preferred, v) <= budget->room())) {
         choice.allowed |= VariantMask{1} << v;
       }
     }
@@ -125,13 +130,15 @@ Engine::Engine(EngineConfig config, std::unique_ptr<DispatchPolicy> policy)
     }
   }
   ask_again_.assign(devices_.size(), kNever);
-  for (const Application& application : applications_) DULY_CHECK(application.weight > 0);
+  for (const Application& application : applications_) {
+    DULY_CHECK(CheckApplication(application).ok());
+  }
   stats_.models.resize(generations_.size());
   for (GenerationIndex g = 0; g < generations_.size(); ++g) {
     DULY_CHECK(CheckGeneration(generations_[g], devices_.size(), applications_.size()).ok());
     Reserve(g);
   }
-  NameApplications();
+  OpenAccounts();
 }
 
 void Engine::Reserve(GenerationIndex index) {
@@ -225,6 +232,7 @@ Request& Engine::NewRequest(TimePoint now) {
   request.work = Duration(0);
   request.predicted = Duration(0);
   request.batch = kNoIndex;
+  request.loss_charged = 0;
   ++live_;
   return request;
 }
@@ -355,8 +363,10 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   if (arrival.call_timeout >= Duration(0)) {
     request.expiry = std::min(request.expiry, SaturatingAdd(now, arrival.call_timeout));
   }
-  const Choice choice = VariantsOf(arrival, application, generation);
+  std::optional<LossWindow>& budget = loss_windows_[application_index];
+  const Choice choice = VariantsOf(arrival, application, budget, generation);
   request.variant = choice.preferred;
+  request.preferred = choice.preferred;
 
   if (draining_) {
     EndWaiting(now, request, Outcome::kRejected, RejectReason::kShuttingDown, effects);
@@ -424,6 +434,14 @@ void Engine::OnArrival(TimePoint now, const Arrival& arrival, Effects& effects) 
   if (admission.due) request.due = *admission.due;
   request.demoted = admission.demoted || request.delay_at <= now;
   request.variant = admission.variant;
+  if (budget) {
+    for (std::uint32_t v = 0; v < generation.variants.size(); ++v) {
+      if ((admission.variants >> v & 1U) == 0) continue;
+      request.loss_charged =
+          std::max(request.loss_charged, LossOf(generation.variants, choice.preferred, v));
+    }
+    budget->Charge(request.loss_charged);
+  }
   request.work = admission.work;
   request.predicted = admission.predicted;
   request.refuse_at = admission.drop_at;
@@ -464,6 +482,7 @@ void Engine::EndWaiting(TimePoint now, Request& request, Outcome outcome, Reject
   finish.waiting = now - request.arrival;
   finish.predicted = request.predicted;
   if (outcome == Outcome::kRejected) finish.retry_after = RetryAfter(now);
+  Settle(request, finish);
   Account(now, request, finish);
   effects.finishes.push_back(finish);
   Free(request);
@@ -508,15 +527,17 @@ void Engine::OnCancel(TimePoint now, RequestId id, Effects& effects) {
   EndWaiting(now, request, Outcome::kCancelled, RejectReason::kNone, effects);
 }
 
-void Engine::NameApplications() {
+void Engine::OpenAccounts() {
   for (std::size_t a = stats_.applications.size(); a < applications_.size(); ++a) {
     stats_.applications.emplace_back().name = applications_[a].name;
+    std::optional<LossWindow>& window = loss_windows_.emplace_back();
+    if (applications_[a].accuracy_budget) window.emplace(*applications_[a].accuracy_budget);
   }
 }
 
 void Engine::OnLoad(const GenerationLoad& load) {
   DULY_CHECK(Apply(load, devices_.size(), generations_, applications_).ok());
-  NameApplications();
+  OpenAccounts();
   stats_.models.resize(generations_.size());
   stats_.models[load.index] = ModelStats();
   Reserve(load.index);
@@ -662,11 +683,24 @@ void Engine::OnBatchDone(TimePoint now, const BatchDone& done, Effects& effects)
     finish.waiting = request.started - request.arrival;
     finish.service = service;
     finish.predicted = request.predicted;
+    Settle(request, finish);
     Account(now, request, finish);
     effects.finishes.push_back(finish);
     Free(request);
   }
   batch.members.clear();
+}
+
+void Engine::Settle(const Request& request, const Finish& finish) {
+  std::optional<LossWindow>& budget = loss_windows_[request.application];
+  if (!budget) return;
+  if (IsAnswer(finish.outcome)) {
+    budget->Answered(request.loss_charged, LossOf(generations_[request.generation].variants,
+                                                  request.preferred, finish.variant));
+    stats_.applications[request.application].window_loss_pct = budget->mean_pct();
+  } else {
+    budget->Return(request.loss_charged);
+  }
 }
 
 void Engine::AccountBatch(TimePoint now, const Batch& batch, const BatchDone& done) {
@@ -709,13 +743,11 @@ void Engine::Account(TimePoint now, const Request& request, const Finish& finish
     ++application.reject_reasons.at(reason);
   }
   const Duration response = now - request.arrival;
-  const bool answered = finish.outcome == Outcome::kOnTime || finish.outcome == Outcome::kLate;
+  const bool answered = IsAnswer(finish.outcome);
   if (!answered) model.fail.Add(response);
   if (finish.batch == kNoIndex) return;
 
-  const Duration device_time =
-      Duration(finish.service.count() * static_cast<std::int64_t>(request.rows) /
-               std::max(finish.batch_rows, 1U));
+  const Duration device_time = ShareOf(finish.service, request.rows, finish.batch_rows);
   application.device_time += device_time;
   if (!answered) return;
   model.queue.Observe(finish.waiting);

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "engine/event.h"
+#include "engine/loss_window.h"
 #include "engine/stats.h"
 #include "policy/interface/dispatch_policy.h"
 
@@ -104,8 +106,10 @@ class Engine {
   void OnUnload(GenerationIndex index);
   // Makes room, so that nothing is allocated later.
   void Reserve(GenerationIndex index);
-  // Statistics of those that have none yet.
-  void NameApplications();
+  // Statistics and budgets of applications that have none yet.
+  void OpenAccounts();
+  // A request's charge to its application's budget has become a loss, or nothing.
+  void Settle(const Request& request, const Finish& finish);
   void DropDue(TimePoint now, Effects& effects);
   void DispatchAll(TimePoint now, Effects& effects);
   // Whether the policy started or turned away anything.
@@ -127,6 +131,7 @@ class Engine {
   const QueueOrdering ordering_;
   std::vector<Generation> generations_;
   std::vector<Application> applications_;
+  std::vector<std::optional<LossWindow>> loss_windows_;  // by application
   std::vector<Device> devices_;
   std::vector<TimePoint> ask_again_;  // by device
 

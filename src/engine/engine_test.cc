@@ -706,6 +706,57 @@ TEST(Engine, ChoosesVariantsByFloorAndByWhatTheClientAskedFor) {
   EXPECT_EQ(allowed, 0b111U);
 }
 
+TEST(Engine, ABudgetBoundsTheMeanLossOfConsecutiveAnswers) {
+  constexpr std::size_t kAnswers = 50;
+  constexpr int kRequests = 1000;
+  const auto worst_mean = [](std::optional<AccuracyBudget> budget, const char* policy) {
+    NodeBuilder node;
+    const GenerationIndex g = node.Model("m", {{1, 20}});
+    node[g].variants[0].accuracy_pct = 95;
+    node.AddVariant(g, "fair", 93, {{1, 10}});
+    node.AddVariant(g, "poor", 90, {{1, 5}});
+    node.application(0).on_miss = OnMiss::kDegrade;
+    node.application(0).accuracy_budget = budget;
+    VirtualDriver driver = Drive(node, MakeDispatchPolicy(policy, {}).value());
+    driver.FailIf([](const StartBatch& start) { return start.batch % 17 == 16; });
+    RandomStream random(3, "arrivals");
+    Duration at{0};
+    for (int i = 0; i < kRequests; ++i) {
+      at += Millis(random.Exponential(15));
+      const std::size_t request = driver.ArriveAt(At(at), Promised(milliseconds(60)));
+      if (i % 13 == 0) driver.CancelAt(At(at + milliseconds(5)), request);
+    }
+    driver.Run();
+    EXPECT_THAT(driver.violations(), IsEmpty());
+    std::vector<std::pair<TimePoint, double>> answers;
+    for (const VirtualDriver::Record& record : driver.records()) {
+      if (!IsAnswer(record.finish.outcome)) continue;
+      answers.emplace_back(record.ended, std::array{0.0, 2.0, 5.0}.at(record.finish.variant));
+    }
+    std::ranges::sort(answers);
+    EXPECT_GT(answers.size(), 2 * kAnswers);
+    double worst = 0;
+    for (std::size_t from = 0; from + kAnswers <= answers.size(); ++from) {
+      double sum = 0;
+      for (std::size_t i = from; i < from + kAnswers; ++i) sum += answers[i].second;
+      worst = std::max(worst, sum / kAnswers);
+    }
+    const EngineStats& stats = driver.engine().stats();
+    EXPECT_EQ(stats.applications[0].window_loss_pct.has_value(), budget.has_value());
+    EXPECT_LE(stats.applications[0].window_loss_pct.value_or(0),
+              budget ? budget->mean_loss_pct : 0);
+    return worst;
+  };
+  EXPECT_GT(worst_mean(std::nullopt, "edf"), 2);
+  for (const char* policy : {"edf", "fifo"}) {
+    EXPECT_EQ(worst_mean(AccuracyBudget{0, kAnswers}, policy), 0);
+  }
+  // It is used, not only kept.
+  const double kept = worst_mean(AccuracyBudget{0.7, kAnswers}, "edf");
+  EXPECT_LE(kept, 0.7);
+  EXPECT_GT(kept, 0.5);
+}
+
 TEST(Engine, AVariantThatNoDeviceHasIsNotOffered) {
   NodeBuilder node;
   const GenerationIndex g = node.Model("m", {{1, 1}});

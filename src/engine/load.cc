@@ -16,6 +16,20 @@ Status Wrong(fmt::format_string<Values...> format, Values&&... values) {
 
 }  // namespace
 
+Status CheckApplication(const Application& application) {
+  if (!(application.weight > 0)) {
+    return Wrong("application '{}' has weight {}", application.name, application.weight);
+  }
+  if (const std::optional<AccuracyBudget>& budget = application.accuracy_budget) {
+    if (!(budget->mean_loss_pct >= 0 && budget->mean_loss_pct <= 100) || budget->answers == 0 ||
+        budget->answers > kMaxBudgetAnswers) {
+      return Wrong("application '{}' has an accuracy budget of {} over {} answers",
+                   application.name, budget->mean_loss_pct, budget->answers);
+    }
+  }
+  return Status();
+}
+
 Status CheckGeneration(const Generation& generation, std::size_t devices,
                        std::size_t applications) {
   const std::size_t variants = generation.variants.size();
@@ -62,9 +76,7 @@ Status Apply(const GenerationLoad& load, std::size_t devices, std::vector<Genera
     return Wrong("model {} is loaded, which is there already", load.index);
   }
   for (const Application& application : load.applications) {
-    if (!(application.weight > 0)) {
-      return Wrong("application '{}' has weight {}", application.name, application.weight);
-    }
+    if (Status status = CheckApplication(application); !status.ok()) return status;
   }
   if (Status status =
           CheckGeneration(load.generation, devices, applications.size() + load.applications.size());

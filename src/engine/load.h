@@ -12,6 +12,7 @@
 
 namespace duly {
 
+Status CheckApplication(const Application& application);
 // Whether it fits into a node with so many devices and applications.
 Status CheckGeneration(const Generation& generation, std::size_t devices, std::size_t applications);
 

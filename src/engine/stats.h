@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,12 @@ struct Histogram {
   }();
 };
 
+// The part of a batch's device time that some of its rows are charged with.
+inline Duration ShareOf(Duration service, std::uint32_t rows, std::uint32_t batch_rows) {
+  if (rows >= batch_rows) return service;
+  return Duration(service.count() * static_cast<std::int64_t>(rows) / batch_rows);
+}
+
 struct BatchStats {  // per batch size in rows
   DurationStat input;
   DurationStat infer;
@@ -98,6 +105,7 @@ struct ApplicationStats {
   Duration device_time{0};
   std::uint64_t accuracy_count = 0;  // answers whose variant has a known accuracy
   double accuracy_sum_pct = 0;
+  std::optional<double> window_loss_pct;  // mean over the answers that its accuracy budget counts
   Histogram response_time;
 };
 

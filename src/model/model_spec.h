@@ -127,6 +127,15 @@ struct ModelSpec {
 inline constexpr std::size_t kMaxVariants = 32;
 using VariantMask = std::uint32_t;
 
+// Of an application that degrades: over any so many consecutive answers, the mean loss against the
+// variant that it gets without degrading.
+struct AccuracyBudget {
+  double mean_loss_pct = 0;  // percentage points
+  std::uint32_t answers = 1000;
+  friend bool operator==(const AccuracyBudget&, const AccuracyBudget&) = default;
+};
+inline constexpr std::uint32_t kMaxBudgetAnswers = 1'000'000;
+
 // Who sends: its promise, its floor and its share. Requests name it with the parameter
 // "application"; one without belongs to the model's default application.
 struct ApplicationSpec {
@@ -136,8 +145,9 @@ struct ApplicationSpec {
   std::optional<Duration> slo;      // promise: bounds the answer
   std::optional<Duration> timeout;  // patience: bounds the start
   OnMiss on_miss = OnMiss::kRefuse;
-  std::optional<double> min_accuracy_pct;  // accuracy floor
-  double rate_per_s = 0;                   // declared; 0 when unknown
+  std::optional<double> min_accuracy_pct;         // accuracy floor
+  std::optional<AccuracyBudget> accuracy_budget;  // with kDegrade
+  double rate_per_s = 0;                          // declared; 0 when unknown
 };
 
 enum class DeviceKind : std::uint8_t {

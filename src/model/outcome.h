@@ -22,6 +22,10 @@ inline constexpr std::array<Outcome, kOutcomeCount> kAllOutcomes{
     Outcome::kOnTime,  Outcome::kLate,      Outcome::kRejected,
     Outcome::kExpired, Outcome::kCancelled, Outcome::kFailed};
 
+constexpr bool IsAnswer(Outcome outcome) {
+  return outcome == Outcome::kOnTime || outcome == Outcome::kLate;
+}
+
 // Why a request was rejected.
 enum class RejectReason : std::uint8_t {
   kNone,

@@ -258,6 +258,15 @@ void ReadServing(YamlMap& application, ApplicationSpec& spec) {
                                         {ToString(OnMiss::kServeLate), OnMiss::kServeLate},
                                         {ToString(OnMiss::kDegrade), OnMiss::kDegrade}})
                      .value_or(OnMiss::kRefuse);
+  const YamlValue budget = application["accuracy_budget"];
+  if (!budget.present()) return;
+  YamlMap map = budget.AsMap();
+  AccuracyBudget& read = spec.accuracy_budget.emplace();
+  read.mean_loss_pct = map.Required("mean_loss").AsNumber(0, 100).value_or(0);
+  read.answers = map["answers"].AsCount(1, kMaxBudgetAnswers).value_or(read.answers);
+  if (spec.on_miss != OnMiss::kDegrade) {
+    budget.Fail("accuracy_budget of an application that does not degrade", "on_miss: degrade");
+  }
 }
 
 DeviceSpec DefaultDevice() {

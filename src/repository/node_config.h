@@ -51,7 +51,8 @@ DeviceSpec DefaultDevice();
 //        emulates: {kind: timeslice, slots: 2, noise: {cv: 0.05}, fail_every: 1000}}
 //   applications:
 //     - {name: detector, model: efficientnet-lite, slo: 100ms, timeout: 1s, weight: 2,
-//        on_miss: degrade, min_accuracy: 75, rate: 20/s}
+//        on_miss: degrade, min_accuracy: 75, accuracy_budget: {mean_loss: 0.5, answers: 1000},
+//        rate: 20/s}
 //   placement:
 //     fashion: [cpu]
 //   policy: {name: edf}

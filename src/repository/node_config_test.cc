@@ -30,7 +30,8 @@ devices:
   - {name: gpu1, kind: emulated, profile: profiles/jetson.yaml, emulates: {kind: cpu, cores: 6, threads: 2}}
   - {name: gpu2, kind: emulated, profile: profiles/jetson.yaml}
 applications:
-  - {name: detector, model: lite, slo: 100ms, timeout: 1s, weight: 2, on_miss: degrade, min_accuracy: 75, rate: 20/s}
+  - {name: detector, model: lite, slo: 100ms, timeout: 1s, weight: 2, on_miss: degrade, min_accuracy: 75,
+     accuracy_budget: {mean_loss: 0.5, answers: 200}, rate: 20/s}
   - {name: other, model: lite}
 placement:
   lite: [cpu, gpu0]
@@ -70,6 +71,7 @@ limits: {queue_requests: 64, body: 1MiB}
   EXPECT_EQ(detector.weight, 2);
   EXPECT_EQ(detector.on_miss, OnMiss::kDegrade);
   EXPECT_EQ(detector.min_accuracy_pct, 75);
+  EXPECT_EQ(detector.accuracy_budget, (AccuracyBudget{0.5, 200}));
   EXPECT_EQ(detector.rate_per_s, 20);
   const ApplicationSpec& other = config.applications[1];
   EXPECT_EQ(other.slo, std::nullopt);
@@ -77,6 +79,7 @@ limits: {queue_requests: 64, body: 1MiB}
   EXPECT_EQ(other.weight, 1);
   EXPECT_EQ(other.on_miss, OnMiss::kRefuse);
   EXPECT_EQ(other.min_accuracy_pct, std::nullopt);
+  EXPECT_EQ(other.accuracy_budget, std::nullopt);
   EXPECT_EQ(other.rate_per_s, 0);
   ASSERT_EQ(config.placement.size(), 1u);
   EXPECT_EQ(config.placement[0].model, "lite");
@@ -227,6 +230,12 @@ const BadFile kBad[] = {
      "node.yaml:1:45: on_miss is 'drop': expected one of: refuse, serve-late, degrade"},
     {"applications: [{name: a, model: m, min_accuracy: 175}]",
      "node.yaml:1:50: min_accuracy is '175': expected a number from 0 to 100"},
+    {"applications: [{name: a, model: m, on_miss: degrade, accuracy_budget: {answers: 0}}]",
+     "node.yaml:1:71: 'mean_loss' is missing: expected a number from 0 to 100\n"
+     "node.yaml:1:82: answers is '0': expected an integer from 1 to 1000000"},
+    {"applications: [{name: a, model: m, accuracy_budget: {mean_loss: 1}}]",
+     "node.yaml:1:53: accuracy_budget of an application that does not degrade: expected on_miss: "
+     "degrade"},
     {"applications: [{name: a, model: m, rate: fast}]",
      "node.yaml:1:42: rate is 'fast': expected a rate per second, such as 100 or 100/s"},
     {"placement: {m: [cpu, gpu, cpu]}",
@@ -260,7 +269,7 @@ TEST(NodeConfig, TenFaultsAreTenLinesInTheOrderOfTheFile) {
             "node.yaml:4:21: kind is 'tpu': expected one of: cpu, accelerator, emulated\n"
             "node.yaml:6:30: slo is '100': expected a duration, such as 250us, 20ms or 1.5s\n"
             "node.yaml:7:25: unknown key 'wieght' (did you mean 'weight'?): expected one of: name, "
-            "model, slo, timeout, weight, on_miss, min_accuracy, rate\n"
+            "model, slo, timeout, weight, on_miss, accuracy_budget, min_accuracy, rate\n"
             "node.yaml:8:5: 'model' is missing: expected text of one line\n"
             "node.yaml:9:17: there is no device 'gpu': expected one of: cpu, cpu, x\n"
             "node.yaml:10:1: unknown key 'polcy' (did you mean 'policy'?): expected one of: "

@@ -195,7 +195,7 @@ class LiveNode final : public Node {
 bool HaveSameTerms(const ApplicationSpec& a, const ApplicationSpec& b) {
   const auto terms = [](const ApplicationSpec& spec) {
     return std::tie(spec.name, spec.model, spec.weight, spec.slo, spec.timeout, spec.on_miss,
-                    spec.min_accuracy_pct);
+                    spec.min_accuracy_pct, spec.accuracy_budget);
   };
   return terms(a) == terms(b);
 }

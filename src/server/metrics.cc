@@ -224,6 +224,11 @@ void AddApplications(const EngineStats& stats, Exposition& out) {
        [](MetricFamily& family, const Labels& labels, const ApplicationStats& s) {
          Add(family, labels, Count(s.accuracy_count));
        });
+  each(out.Gauge("duly_accuracy_budget_mean_loss_points",
+                 "Mean loss of accuracy over the last answers of an application with a budget"),
+       [](MetricFamily& family, const Labels& labels, const ApplicationStats& s) {
+         if (s.window_loss_pct) Add(family, labels, *s.window_loss_pct);
+       });
 }
 
 void AddDevices(const EngineStats& stats, Exposition& out) {

@@ -88,6 +88,7 @@ TEST(Metrics, OutcomesAndDecisionsHaveNamesOfTheirOwn) {
   node.stats.applications[0].outcomes = {1, 2, 3, 4, 5, 6};
   node.stats.applications[0].accuracy_sum_pct = 180.5;
   node.stats.applications[0].accuracy_count = 2;
+  node.stats.applications[0].window_loss_pct = 0.25;
   node.stats.applications[0].on_time_device_time = milliseconds(250);
   node.stats.applications[0].response_time.Observe(milliseconds(3));
   node.stats.models[0].reject_reasons = {0, 1, 2, 3, 4, 5};
@@ -106,6 +107,7 @@ TEST(Metrics, OutcomesAndDecisionsHaveNamesOfTheirOwn) {
   EXPECT_THAT(text, HasSubstr(R"(duly_on_time_device_seconds_total{application="m"} 0.25)"));
   EXPECT_THAT(text, HasSubstr(R"(duly_accuracy_points_total{application="m"} 180.5)"));
   EXPECT_THAT(text, HasSubstr(R"(duly_accuracy_answers_total{application="m"} 2)"));
+  EXPECT_THAT(text, HasSubstr(R"(duly_accuracy_budget_mean_loss_points{application="m"} 0.25)"));
   EXPECT_THAT(text, HasSubstr(R"(duly_device_busy_seconds_total{device="cpu"} 1.5)"));
   EXPECT_THAT(text, HasSubstr(R"(duly_device_batches_total{device="cpu"} 4)"));
   EXPECT_THAT(text, HasSubstr(R"(duly_prediction_error_total{device="cpu"} 0.5)"));

@@ -174,9 +174,8 @@ void Simulator::Arrive(std::uint32_t source, const SentRequest& request) {
 }
 
 void Simulator::End(std::uint32_t node, const Sent& sent, const Finish& finish) {
-  const bool is_answer = finish.outcome == Outcome::kOnTime || finish.outcome == Outcome::kLate;
   const TimePoint learnt =
-      nodes_[node].from_node->Arrival(now_, is_answer ? sent.response_bytes : 0);
+      nodes_[node].from_node->Arrival(now_, IsAnswer(finish.outcome) ? sent.response_bytes : 0);
   const Duration latency = learnt - TimePoint(sent.scheduled);
   observer_.OnEnded({sent.group, node, sent.scheduled, latency, finish});
   Sending& sending = sources_[sent.source];

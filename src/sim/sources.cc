@@ -62,16 +62,18 @@ class ClosedLoopSource final : public RoutedSource {
 
 const SentRequest& RoutedSource::Send(const Served& served) {
   Fill(request_);
+  const auto after = [&](std::size_t target) {
+    return target + 1 == targets_.size() ? 0 : target + 1;
+  };
   std::size_t chosen = next_;
-  for (std::size_t i = 0; i < targets_.size(); ++i) {
-    const std::size_t candidate = (next_ + i) % targets_.size();
-    if (!served.Has(targets_[candidate].node, targets_[candidate].arrival.generation)) continue;
-    chosen = candidate;
-    break;
+  for (std::size_t tried = 0; tried < targets_.size(); ++tried) {
+    const Target& target = targets_[chosen];
+    if (served.Has(target.node, target.arrival.generation)) break;
+    chosen = after(chosen);
   }
   request_.node = targets_[chosen].node;
   request_.arrival = targets_[chosen].arrival;
-  next_ = chosen + 1 == targets_.size() ? 0 : chosen + 1;
+  next_ = after(chosen);
   return request_;
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "engine/stats.h"
+
 namespace duly::sim {
 
 void Tally::OnEnded(const Ended& ended) {
@@ -37,7 +39,7 @@ void Tally::OnEnded(const Ended& ended) {
     ++tally.accuracy_count;
   }
   if (outcome == Outcome::kOnTime) {
-    tally.on_time_device_time += finish.service * facts.rows / std::max(finish.batch_rows, 1U);
+    tally.on_time_device_time += ShareOf(finish.service, facts.rows, finish.batch_rows);
   }
 }
 

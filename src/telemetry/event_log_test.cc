@@ -231,6 +231,7 @@ TEST(EventLog, AScriptedRunTakesLessThan200BytesARequest) {
 TEST(EventLogHeader, ComesBackExactly) {
   EventLogHeader header = TestHeader();
   header.config.applications[0].weight = 0.1 + 0.2;
+  header.config.applications[0].accuracy_budget = {0.1 + 0.2, 77};
   header.config.applications[1].weight = 5e-324;
   header.config.applications[2].weight = std::numeric_limits<double>::max();
   header.config.applications[1].slo = Duration::max();
@@ -249,6 +250,7 @@ TEST(EventLogHeader, ComesBackExactly) {
     EXPECT_EQ(a.applications[i].timeout, b.applications[i].timeout);
     EXPECT_EQ(a.applications[i].on_miss, b.applications[i].on_miss);
     EXPECT_EQ(a.applications[i].min_accuracy_pct, b.applications[i].min_accuracy_pct);
+    EXPECT_EQ(a.applications[i].accuracy_budget, b.applications[i].accuracy_budget);
   }
   ASSERT_EQ(a.generations.size(), b.generations.size());
   for (std::size_t g = 0; g < a.generations.size(); ++g) {

@@ -174,6 +174,10 @@ Json ToJson(const Application& application) {
                {"min_accuracy_pct", application.min_accuracy_pct}};
   PutDuration(json, "slo_ns", application.slo);
   PutDuration(json, "timeout_ns", application.timeout);
+  if (const std::optional<AccuracyBudget>& budget = application.accuracy_budget) {
+    json["accuracy_budget"] = {{"mean_loss_pct", budget->mean_loss_pct},
+                               {"answers", budget->answers}};
+  }
   return json;
 }
 
@@ -191,6 +195,11 @@ Result<Application> ApplicationFrom(const Json& json) {
   application.min_accuracy_pct = json.at("min_accuracy_pct").get<double>();
   application.slo = GetDuration(json, "slo_ns");
   application.timeout = GetDuration(json, "timeout_ns");
+  if (json.contains("accuracy_budget")) {
+    const Json& budget = json.at("accuracy_budget");
+    application.accuracy_budget = {budget.at("mean_loss_pct").get<double>(),
+                                   Whole<std::uint32_t>(budget.at("answers"))};
+  }
   const std::string on_miss = json.at("on_miss").get<std::string>();
   for (const OnMiss value : {OnMiss::kRefuse, OnMiss::kServeLate, OnMiss::kDegrade}) {
     if (ToString(value) == on_miss) {
@@ -230,12 +239,11 @@ Status Check(const EngineConfig& config) {
                    slots);
     }
   }
-  for (const Application& application : config.applications) {
-    if (!(application.weight > 0)) {
-      return fault("application '{}' has weight {}", application.name, application.weight);
-    }
-  }
   Status status;
+  for (const Application& application : config.applications) {
+    if (!status.ok()) break;
+    status = CheckApplication(application);
+  }
   for (const Generation& generation : config.generations) {
     if (!status.ok()) break;
     status = CheckGeneration(generation, config.devices.size(), config.applications.size());

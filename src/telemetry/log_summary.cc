@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "engine/stats.h"
 #include "telemetry/log_requests.h"
 
 namespace duly {
@@ -35,10 +36,7 @@ void Count(const LoggedRequest& request, const EngineConfig& config, Application
     ++summary.accuracy_count;
   }
   if (finish.outcome == Outcome::kOnTime) {
-    // Its rows' share of the batch.
-    summary.on_time_device_time +=
-        Duration(std::llround(static_cast<double>(finish.service.count()) * request.arrival.rows /
-                              std::max(finish.batch_rows, 1U)));
+    summary.on_time_device_time += ShareOf(finish.service, request.arrival.rows, finish.batch_rows);
   }
 }
 

@@ -69,6 +69,7 @@ struct Application {
   std::optional<Duration> timeout;
   OnMiss on_miss = OnMiss::kRefuse;
   double min_accuracy_pct = 0;
+  std::optional<AccuracyBudget> accuracy_budget;
   std::uint32_t waiting = 0;  // requests in all queues
   RecentSum on_time;          // device time of its on-time answers
 };
@@ -108,6 +109,8 @@ struct Request {
   TimePoint drop_at = kNever;    // the first of expiry, refuse_at and delay_at
   TimePoint started{};
   std::uint32_t batch = kNoIndex;
+  std::uint32_t preferred = 0;     // the variant that it would get without degrading
+  std::uint32_t loss_charged = 0;  // to its application's accuracy budget (engine/loss_window.h)
 };
 
 // Order of waiting: by rank; then those that can still be on time first, then by due, then by
@@ -132,10 +135,18 @@ template <typename Order>
 class RequestList {
  public:
   void Reserve(std::size_t count) { requests_.reserve(count); }
-  void Insert(const Request& request) { requests_.insert(PlaceOf(request), &request); }
+  // Most come last and leave first.
+  void Insert(const Request& request) {
+    if (requests_.empty() || Order()(*requests_.back(), request)) {
+      requests_.push_back(&request);
+    } else {
+      requests_.insert(PlaceOf(request), &request);
+    }
+  }
   // What it is ordered by must not have changed since.
   void Erase(const Request& request) {
-    const auto place = PlaceOf(request);
+    const auto first = requests_.begin();
+    const auto place = first != requests_.end() && *first == &request ? first : PlaceOf(request);
     DULY_CHECK(place != requests_.end() && *place == &request);
     requests_.erase(place);
   }
