@@ -85,12 +85,12 @@ limits: {queue_requests: 64, body: 1MiB}
   EXPECT_EQ(config.placement[0].model, "lite");
   EXPECT_EQ(config.placement[0].devices, (std::vector<std::string>{"cpu", "gpu0"}));
   EXPECT_EQ(config.policy.name, "size-or-timeout");
-  EXPECT_EQ(config.policy.place, (Place{file, 13, 16}));
+  EXPECT_EQ(config.policy.place, (Place{file, 14, 16}));
   ASSERT_EQ(config.policy.options.size(), 2u);
   EXPECT_EQ(config.policy.options[0].key, "delay");
   EXPECT_EQ(config.policy.options[0].value, "5ms");
-  EXPECT_EQ(config.policy.options[0].key_place, (Place{file, 13, 33}));
-  EXPECT_EQ(config.policy.options[0].value_place, (Place{file, 13, 40}));
+  EXPECT_EQ(config.policy.options[0].key_place, (Place{file, 14, 33}));
+  EXPECT_EQ(config.policy.options[0].value_place, (Place{file, 14, 40}));
   EXPECT_EQ(config.policy.options[1].key, "fill");
   EXPECT_EQ(config.limits.queue_requests, 64u);
   EXPECT_EQ(config.limits.body_bytes, 1u << 20);
@@ -232,7 +232,7 @@ const BadFile kBad[] = {
      "node.yaml:1:50: min_accuracy is '175': expected a number from 0 to 100"},
     {"applications: [{name: a, model: m, on_miss: degrade, accuracy_budget: {answers: 0}}]",
      "node.yaml:1:71: 'mean_loss' is missing: expected a number from 0 to 100\n"
-     "node.yaml:1:82: answers is '0': expected an integer from 1 to 1000000"},
+     "node.yaml:1:81: answers is '0': expected an integer from 1 to 1000000"},
     {"applications: [{name: a, model: m, accuracy_budget: {mean_loss: 1}}]",
      "node.yaml:1:53: accuracy_budget of an application that does not degrade: expected on_miss: "
      "degrade"},
