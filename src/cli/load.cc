@@ -21,10 +21,10 @@
 #include "base/fault.h"
 #include "cli/cli.h"
 #include "cli/flags.h"
-#include "cli/http_fetch.h"
 #include "cli/json_output.h"
 #include "cli/load_client.h"
 #include "cli/load_report.h"
+#include "cli/load_server.h"
 #include "cli/load_target.h"
 #include "cli/run_flags.h"
 #include "cli/status_line.h"
@@ -213,15 +213,15 @@ int RunLoad(const Flags& flags) {
       workload::MakeSchedule(plan.applications, plan.facts.load_factor, plan.facts.seed, end);
   if (!schedule) return FailWith(schedule.error());
 
-  const Result<HttpEndpoint> endpoint = FindHttpServer(plan.url, kConnectTimeout);
-  if (!endpoint) return FailWith(endpoint.error());
+  const Result<std::unique_ptr<LoadServer>> server = FindLoadServer(plan.url, kConnectTimeout);
+  if (!server) return FailWith(server.error());
   const Result<std::vector<LoadTarget>> targets =
-      PrepareTargets(*endpoint, plan.applications, plan.dialect, plan.facts.seed);
+      PrepareTargets(**server, plan.applications, plan.dialect, plan.facts.seed);
   if (!targets) return FailWith(targets.error());
 
   AllowDescriptors(flags.max_connections);
   const StopSignals signals;
-  const LoadClient::Options options{*endpoint, flags.threads, flags.max_connections, end,
+  const LoadClient::Options options{server->get(), flags.threads, flags.max_connections, end,
                                     flags.grace};
   Result<std::unique_ptr<LoadClient>> client = LoadClient::Start(options, *targets, *schedule);
   if (!client) return FailWith(client.error());
@@ -246,7 +246,9 @@ std::function<int()> AddLoadCommand(CLI::App& parser) {
   parser.add_option("mix", flags->mix_file, "Applications and their traffic (docs/load.md)")
       ->type_name("FILE")
       ->check(CLI::ExistingFile);
-  parser.add_option("--url", flags->url, "Server (http://127.0.0.1:8000)")->type_name("URL");
+  parser
+      .add_option("--url", flags->url, "Server; grpc://HOST:PORT for gRPC (http://127.0.0.1:8000)")
+      ->type_name("URL");
   parser.add_option("--model", flags->model, "Without a mix: the model of the one application")
       ->type_name("NAME");
   parser.add_option("--application", flags->application, "Its name, if the server knows it")
@@ -280,7 +282,9 @@ std::function<int()> AddLoadCommand(CLI::App& parser) {
   parser.add_option("--threads", flags->threads, "Of the client (1)")
       ->type_name("N")
       ->check(CLI::Range(1U, 256U, ""));
-  parser.add_option("--max-connections", flags->max_connections, "All threads together (1024)")
+  parser
+      .add_option("--max-connections", flags->max_connections,
+                  "Of HTTP, all threads together (1024)")
       ->type_name("N")
       ->check(CLI::Range(1U, 1U << 20, ""));
   parser.add_flag("--anonymous", flags->anonymous, "Do not tell the server application names");

@@ -12,8 +12,8 @@
 
 #include "base/result.h"
 #include "base/time.h"
-#include "cli/http_fetch.h"
 #include "cli/load_answer.h"
+#include "cli/load_server.h"
 #include "cli/load_target.h"
 #include "model/outcome.h"
 #include "workload/schedule.h"
@@ -23,7 +23,7 @@ namespace duly {
 // What became of one request, as the client saw it.
 struct LoadRecord {
   std::optional<Outcome> outcome;  // nothing: unanswered
-  int status = 0;                  // of HTTP; 0: no answer
+  int status = 0;                  // of HTTP, or what Duly says there for gRPC's; 0: no answer
   Duration latency{0};        // from the scheduled arrival to the end of the answer; 0: no answer
   Duration send_lateness{0};  // from the scheduled arrival to taking up the request
   AnswerNumbers numbers;
@@ -52,17 +52,17 @@ struct LoadProgress {
 // own opinion does not count, because it cannot see the way there and back.
 Outcome ClassifyAnswer(int http_status, Duration latency, std::optional<Duration> slo);
 
-// An open-loop client over HTTP/1.1: sends every request of a schedule at its time, however the
-// server does, over kept connections of which each carries one request at a time.
+// An open-loop client: sends every request of a schedule at its time, however the server does.
 // Threading: its own threads send; every method may be called from any thread.
 class LoadClient {
  public:
   struct Options {
-    HttpEndpoint endpoint;
+    const LoadServer* server = nullptr;  // must outlive the client
     std::uint32_t threads = 1;
-    std::uint32_t max_connections = 1024;  // with all busy, requests wait for one
-    Duration end{0};                       // of the schedule
-    Duration grace{0};                     // after the end, for answers on their way
+    // Of HTTP: with all busy, requests wait for one. gRPC has one for each thread.
+    std::uint32_t max_connections = 1024;
+    Duration end{0};    // of the schedule
+    Duration grace{0};  // after the end, for answers on their way
   };
   // Targets stand at the index of their application. Starts at once; targets and schedule must
   // outlive the client. kInternal: no threads or descriptors.
@@ -83,12 +83,10 @@ class LoadClient {
   LoadRun Finish();
 
  private:
-  class Worker;
-  struct Shared;
-  explicit LoadClient(std::unique_ptr<Shared> shared);
+  explicit LoadClient(std::unique_ptr<LoadShared> shared);
 
-  std::unique_ptr<Shared> shared_;
-  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<LoadShared> shared_;
+  std::vector<std::unique_ptr<LoadWorker>> workers_;
 };
 
 }  // namespace duly

@@ -6,8 +6,10 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
+#include "cli/load_http.h"
 #include "cli/testing/scripted_server.h"
 
 namespace duly {
@@ -47,7 +49,8 @@ struct ClientTest : public ::testing::Test {
     return client->Finish();
   }
   std::unique_ptr<LoadClient> Start() {
-    options.endpoint = *FindHttpServer(server->url(), seconds(5));
+    http.emplace(*FindHttpServer(server->url(), seconds(5)));
+    options.server = &*http;
     if (options.end == Duration(0)) options.end = schedule.back().at + milliseconds(1);
     for (LoadTarget& target : targets) {
       target.head =
@@ -67,6 +70,7 @@ struct ClientTest : public ::testing::Test {
   }
 
   std::unique_ptr<ScriptedServer> server;
+  std::optional<HttpLoadServer> http;
   std::vector<LoadTarget> targets{LoadTarget()};
   std::vector<Arrival> schedule;
   LoadClient::Options options;
@@ -231,7 +235,8 @@ TEST_F(ClientTest, AServerThatIsGoneFailsEveryRequest) {
   options.max_connections = 4;
   server = std::make_unique<ScriptedServer>(Ok);
   const std::string url = server->url();
-  options.endpoint = *FindHttpServer(url, seconds(5));
+  http.emplace(*FindHttpServer(url, seconds(5)));
+  options.server = &*http;
   server.reset();
   targets[0].head = "POST / HTTP/1.1\r\n\r\n";
   options.end = milliseconds(1);

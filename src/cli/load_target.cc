@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/fault.h"
@@ -16,12 +15,10 @@
 namespace duly {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using workload::ApplicationLoad;
 using workload::InputSet;
 using workload::InputTensor;
 
-constexpr Duration kAnswerTimeout = std::chrono::seconds(10);
 constexpr std::int64_t kMaxRequestBytes = std::int64_t{1} << 30;
 
 // `set` rows of an input, cut into requests of `rows` rows.
@@ -86,18 +83,20 @@ std::optional<Shape> MadeUpShape(const Shape& model, std::uint32_t rows) {
   return shape;
 }
 
-Json Parameters(const ApplicationLoad& load, Dialect dialect) {
-  const auto micros = [](Duration d) {
+auto Parameters(const ApplicationLoad& load, Dialect dialect) {
+  const auto micros = [](Duration d) -> std::int64_t {
     return std::chrono::ceil<std::chrono::microseconds>(d).count();
   };
-  Json parameters = {{"binary_data_output", true}};
-  if (load.spec.timeout) parameters["timeout"] = micros(*load.spec.timeout);
+  decltype(LoadRequest::parameters) parameters;
+  if (load.spec.timeout) parameters.emplace_back("timeout", micros(*load.spec.timeout));
   if (dialect == Dialect::kStandard) return parameters;
-  if (dialect == Dialect::kDuly) parameters["application"] = load.spec.name;
-  if (load.spec.slo) parameters["slo_us"] = micros(*load.spec.slo);
-  if (load.spec.min_accuracy_pct) parameters["min_accuracy"] = *load.spec.min_accuracy_pct;
-  if (!load.variant.empty()) parameters["variant"] = load.variant;
-  parameters["duly_report"] = true;
+  if (dialect == Dialect::kDuly) parameters.emplace_back("application", load.spec.name);
+  if (load.spec.slo) parameters.emplace_back("slo_us", micros(*load.spec.slo));
+  if (load.spec.min_accuracy_pct) {
+    parameters.emplace_back("min_accuracy", *load.spec.min_accuracy_pct);
+  }
+  if (!load.variant.empty()) parameters.emplace_back("variant", load.variant);
+  parameters.emplace_back("duly_report", true);
   return parameters;
 }
 
@@ -105,15 +104,19 @@ Json Parameters(const ApplicationLoad& load, Dialect dialect) {
 
 std::size_t LoadTarget::size() const {
   std::size_t bytes = head.size();
-  for (const TargetInput& input : inputs) bytes += input.request_bytes;
+  for (const TargetInput& input : inputs) bytes += input.prefix.size() + input.request_bytes;
   return bytes;
 }
 
 void LoadTarget::Gather(std::uint32_t sequence, std::vector<iovec>& parts) const {
   parts.clear();
   // sendmsg takes what it does not change as if it would.
-  parts.push_back({const_cast<char*>(head.data()), head.size()});
+  const auto add = [&parts](const std::string& text) {
+    parts.push_back({const_cast<char*>(text.data()), text.size()});
+  };
+  add(head);
   for (const TargetInput& input : inputs) {
+    if (!input.prefix.empty()) add(input.prefix);
     if (input.request_bytes == 0) continue;
     const std::byte* data =
         input.data.data().data() + sequence % input.requests * input.request_bytes;
@@ -125,49 +128,7 @@ std::size_t LoadTarget::FirstRow(std::uint32_t sequence) const {
   return expected_rows < rows ? 0 : sequence % (expected_rows / rows) * rows;
 }
 
-Result<std::string> FetchModelMetadata(const HttpEndpoint& endpoint, const std::string& model) {
-  const std::string target = "/v2/models/" + PercentEncode(model);
-  DULY_ASSIGN_OR_RETURN(HttpResponse response,
-                        HttpFetch(endpoint, "GET", target, "", kAnswerTimeout));
-  if (response.status == 404) {
-    return Error(StatusCode::kNotFound, "the server has no model '{}'", model);
-  }
-  if (response.status != 200) {
-    return Error(StatusCode::kUnavailable, "GET {}: HTTP status {}", target, response.status);
-  }
-  return std::move(response.body);
-}
-
-Result<std::vector<TensorSpec>> ParseModelTensors(std::string_view metadata, const char* list) {
-  const Json document = Json::parse(metadata, nullptr, false);
-  const auto bad = [] {
-    return Error(StatusCode::kInternal, "the server's answer is not a model's metadata");
-  };
-  if (!document.is_object() || !document.contains(list) || !document[list].is_array()) {
-    return bad();
-  }
-  std::vector<TensorSpec> tensors;
-  for (const Json& tensor : document[list]) {
-    if (!tensor.is_object() || !tensor.contains("name") || !tensor["name"].is_string() ||
-        !tensor.contains("datatype") || !tensor["datatype"].is_string() ||
-        !tensor.contains("shape") || !tensor["shape"].is_array()) {
-      return bad();
-    }
-    TensorSpec spec;
-    spec.name = tensor["name"].get<std::string>();
-    const std::optional<DataType> type = ParseDataType(tensor["datatype"].get<std::string>());
-    if (!type) return bad();
-    spec.type = *type;
-    for (const Json& dimension : tensor["shape"]) {
-      if (!dimension.is_number_integer() || dimension.get<std::int64_t>() < -1) return bad();
-      spec.shape.push_back(dimension.get<std::int64_t>());
-    }
-    tensors.push_back(std::move(spec));
-  }
-  return tensors;
-}
-
-Result<LoadTarget> MakeTarget(const HttpEndpoint& endpoint, const ApplicationLoad& load,
+Result<LoadTarget> MakeTarget(const LoadServer& server, const ApplicationLoad& load,
                               std::span<const TensorSpec> model_inputs, const InputSet* set,
                               Dialect dialect, std::uint64_t seed) {
   LoadTarget target;
@@ -184,7 +145,9 @@ Result<LoadTarget> MakeTarget(const HttpEndpoint& endpoint, const ApplicationLoa
                              load.inputs_file, set->inputs.size(), model_inputs.size()));
   }
   RandomStream random(seed, fmt::format("inputs/{}", load.spec.name));
-  Json inputs = Json::array();
+  LoadRequest request;
+  request.model = load.spec.model;
+  request.parameters = Parameters(load, dialect);
   for (const TensorSpec& spec : model_inputs) {
     const InputTensor* given = nullptr;
     if (set != nullptr) {
@@ -213,28 +176,18 @@ Result<LoadTarget> MakeTarget(const HttpEndpoint& endpoint, const ApplicationLoa
     target.inputs.push_back(given != nullptr
                                 ? Cut(*given, set->rows, load.rows)
                                 : MakeUp(spec.type, static_cast<std::size_t>(*elements), random));
-    inputs.push_back({{"name", spec.name},
-                      {"shape", *shape},
-                      {"datatype", ToString(spec.type)},
-                      {"parameters", {{"binary_data_size", target.inputs.back().request_bytes}}}});
+    request.inputs.push_back({spec.name, spec.type, *shape, target.inputs.back().request_bytes});
   }
   if (set != nullptr && set->expected) {
     target.expected = set->expected;
     target.expected_rows = set->rows;
   }
 
-  const Json document = {{"parameters", Parameters(load, dialect)}, {"inputs", std::move(inputs)}};
-  const std::string json = document.dump(-1, ' ', false, Json::error_handler_t::replace);
-  std::size_t body_size = json.size();
-  for (const TargetInput& input : target.inputs) body_size += input.request_bytes;
-  target.head = fmt::format(
-      "POST {}/v2/models/{}/infer HTTP/1.1\r\nHost: {}\r\nContent-Type: application/octet-stream"
-      "\r\nInference-Header-Content-Length: {}\r\nContent-Length: {}\r\n\r\n{}",
-      endpoint.prefix, PercentEncode(load.spec.model), endpoint.host, json.size(), body_size, json);
+  server.Encode(request, target);
   return target;
 }
 
-Result<std::vector<LoadTarget>> PrepareTargets(const HttpEndpoint& endpoint,
+Result<std::vector<LoadTarget>> PrepareTargets(const LoadServer& server,
                                                std::span<const ApplicationLoad> loads,
                                                Dialect dialect, std::uint64_t seed) {
   Faults faults;
@@ -250,19 +203,17 @@ Result<std::vector<LoadTarget>> PrepareTargets(const HttpEndpoint& endpoint,
   std::vector<std::string> failures;
   for (const ApplicationLoad& load : loads) {
     if (!models.contains(load.spec.model)) {
-      const Result<std::string> metadata = FetchModelMetadata(endpoint, load.spec.model);
-      Result<std::vector<TensorSpec>> inputs =
-          metadata ? ParseModelTensors(*metadata, "inputs") : Error(metadata.error());
-      if (!inputs) {
+      Result<ModelTensors> tensors = server.TensorsOf(load.spec.model);
+      if (!tensors) {
         failures.push_back(
-            fmt::format("application '{}': {}", load.spec.name, inputs.error().message()));
+            fmt::format("application '{}': {}", load.spec.name, tensors.error().message()));
         continue;
       }
-      models[load.spec.model] = std::move(*inputs);
+      models[load.spec.model] = std::move(tensors->inputs);
     }
     const auto set = sets.find(load.inputs_file);
     Result<LoadTarget> target =
-        MakeTarget(endpoint, load, models[load.spec.model],
+        MakeTarget(server, load, models[load.spec.model],
                    set == sets.end() ? nullptr : &set->second, dialect, seed);
     if (target) {
       targets.push_back(std::move(*target));

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cli/http_fetch.h"
+#include "cli/load_server.h"
 #include "model/tensor.h"
 #include "workload/inputs.h"
 #include "workload/mix.h"
@@ -30,6 +30,7 @@ struct TargetInput {
   Buffer data;  // of all requests, back to back
   std::size_t request_bytes = 0;
   std::size_t requests = 1;  // different ones, taken in turn
+  std::string prefix;        // goes before the data (LoadServer::Encode)
 };
 
 // One application, prepared: everything that is the same for each of its requests is made once, and
@@ -39,7 +40,7 @@ struct LoadTarget {
   Duration cancel_after{0};
   std::uint32_t rows = 1;
   bool wants_report = false;  // the answer's parameters say what happened
-  std::string head;           // request line, headers, and the JSON part of the body
+  std::string head;           // what every request begins with (LoadServer::Encode)
   std::vector<TargetInput> inputs;
   std::optional<workload::ExpectedAnswers> expected;
   std::size_t expected_rows = 0;  // in the set that `expected` is about
@@ -52,24 +53,17 @@ struct LoadTarget {
   std::size_t FirstRow(std::uint32_t sequence) const;
 };
 
-// Builds the target of one application from the model's metadata (the answer to GET /v2/models/M)
-// and, if there is one, its set of inputs. Without a set, inputs are made up: floating point
+// Builds the target of one application from its model's inputs and, if there is one, its set of
+// inputs. Without a set, inputs are made up: floating point
 // numbers in [0, 1) from the stream "inputs/<application>", zeros and empty strings otherwise;
 // dimensions that vary are 1. kInvalidArgument when metadata, inputs and rows do not fit together.
-Result<LoadTarget> MakeTarget(const HttpEndpoint& endpoint, const workload::ApplicationLoad& load,
+Result<LoadTarget> MakeTarget(const LoadServer& server, const workload::ApplicationLoad& load,
                               std::span<const TensorSpec> model_inputs,
                               const workload::InputSet* set, Dialect dialect, std::uint64_t seed);
 
-// The server's answer to GET /v2/models/M. kNotFound: it has no such model.
-Result<std::string> FetchModelMetadata(const HttpEndpoint& endpoint, const std::string& model);
-
-// The "inputs" or "outputs" that a model's metadata lists. kInternal when it is not such a
-// document.
-Result<std::vector<TensorSpec>> ParseModelTensors(std::string_view metadata, const char* list);
-
 // Asks the server about the model of every application and builds the targets, in order. The status
 // holds every fault, one a line.
-Result<std::vector<LoadTarget>> PrepareTargets(const HttpEndpoint& endpoint,
+Result<std::vector<LoadTarget>> PrepareTargets(const LoadServer& server,
                                                std::span<const workload::ApplicationLoad> loads,
                                                Dialect dialect, std::uint64_t seed);
 

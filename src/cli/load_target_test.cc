@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/temp_folder_test_util.h"
+#include "cli/load_http.h"
 #include "cli/testing/scripted_server.h"
 
 namespace duly {
@@ -23,11 +24,11 @@ using workload::InputSet;
 
 constexpr std::uint64_t kSeed = 1;
 
-HttpEndpoint Endpoint() {
+HttpLoadServer Server() {
   HttpEndpoint endpoint;
   endpoint.host = "server:8000";
   endpoint.prefix = "/base";
-  return endpoint;
+  return HttpLoadServer(endpoint);
 }
 
 ApplicationLoad Load() {
@@ -78,8 +79,7 @@ TEST(MakeTarget, WritesABinaryInferenceRequest) {
   load.spec.min_accuracy_pct = 75;
   const std::vector<TensorSpec> model = {{"x", DataType::kUint8, {-1, 2}}};
   const InputSet set = Set(3);
-  const Result<LoadTarget> target =
-      MakeTarget(Endpoint(), load, model, &set, Dialect::kDuly, kSeed);
+  const Result<LoadTarget> target = MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
   ASSERT_TRUE(target) << target.error().ToString();
   const std::string head = Head(target->head);
   const json body = Json(*target);
@@ -103,11 +103,11 @@ TEST(MakeTarget, DialectsLeaveParametersOut) {
   load.spec.timeout = std::chrono::milliseconds(20);
   const std::vector<TensorSpec> model = {{"x", DataType::kUint8, {-1, 2}}};
   const LoadTarget anonymous =
-      *MakeTarget(Endpoint(), load, model, nullptr, Dialect::kAnonymous, kSeed);
+      *MakeTarget(Server(), load, model, nullptr, Dialect::kAnonymous, kSeed);
   EXPECT_EQ(Json(anonymous)["parameters"],
             json::parse(R"({"binary_data_output":true,"timeout":20000,"slo_us":50000,
                             "duly_report":true})"));
-  const LoadTarget plain = *MakeTarget(Endpoint(), load, model, nullptr, Dialect::kStandard, kSeed);
+  const LoadTarget plain = *MakeTarget(Server(), load, model, nullptr, Dialect::kStandard, kSeed);
   EXPECT_EQ(Json(plain)["parameters"],
             json::parse(R"({"binary_data_output":true,"timeout":20000})"));
   EXPECT_FALSE(plain.wants_report);
@@ -117,19 +117,19 @@ TEST(MakeTarget, TakesRowsInTurn) {
   ApplicationLoad load = Load();
   const std::vector<TensorSpec> model = {{"x", DataType::kUint8, {-1, 2}}};
   const InputSet set = Set(5);
-  const LoadTarget one = *MakeTarget(Endpoint(), load, model, &set, Dialect::kDuly, kSeed);
+  const LoadTarget one = *MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
   EXPECT_THAT(Data(one, 0), ElementsAre(0, 0));
   EXPECT_THAT(Data(one, 4), ElementsAre(4, 4));
   EXPECT_THAT(Data(one, 5), ElementsAre(0, 0));
 
   load.rows = 2;
-  const LoadTarget two = *MakeTarget(Endpoint(), load, model, &set, Dialect::kDuly, kSeed);
+  const LoadTarget two = *MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
   EXPECT_EQ(Json(two)["inputs"][0]["shape"], json::parse("[2,2]"));
   EXPECT_THAT(Data(two, 1), ElementsAre(2, 2, 3, 3));
   EXPECT_THAT(Data(two, 2), ElementsAre(0, 0, 1, 1));
 
   load.rows = 7;
-  const LoadTarget seven = *MakeTarget(Endpoint(), load, model, &set, Dialect::kDuly, kSeed);
+  const LoadTarget seven = *MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
   EXPECT_THAT(Data(seven, 3), ElementsAre(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 0, 0, 1, 1));
 }
 
@@ -139,12 +139,12 @@ TEST(MakeTarget, KnowsWhichRowsAnAnswerIsAbout) {
   InputSet set = Set(5);
   set.expected.emplace();
   load.rows = 2;
-  const LoadTarget two = *MakeTarget(Endpoint(), load, model, &set, Dialect::kDuly, kSeed);
+  const LoadTarget two = *MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
   EXPECT_EQ(two.FirstRow(0), 0U);
   EXPECT_EQ(two.FirstRow(1), 2U);
   EXPECT_EQ(two.FirstRow(2), 0U);
   load.rows = 7;
-  const LoadTarget seven = *MakeTarget(Endpoint(), load, model, &set, Dialect::kDuly, kSeed);
+  const LoadTarget seven = *MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
   EXPECT_EQ(seven.FirstRow(1), 0U);
 }
 
@@ -152,10 +152,10 @@ TEST(MakeTarget, AModelThatDoesNotBatchGetsRowsAsTheyAre) {
   InputSet set = Set(3);
   const std::vector<TensorSpec> model = {{"x", DataType::kUint8, {-1}}};
   ApplicationLoad load = Load();
-  const LoadTarget target = *MakeTarget(Endpoint(), load, model, &set, Dialect::kDuly, kSeed);
+  const LoadTarget target = *MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
   EXPECT_EQ(Json(target)["inputs"][0]["shape"], json::parse("[2]"));
   load.rows = 2;
-  EXPECT_FALSE(MakeTarget(Endpoint(), load, model, &set, Dialect::kDuly, kSeed));
+  EXPECT_FALSE(MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed));
 }
 
 TEST(MakeTarget, MakesInputsUpFromTheMetadata) {
@@ -163,7 +163,7 @@ TEST(MakeTarget, MakesInputsUpFromTheMetadata) {
   load.rows = 3;
   const std::vector<TensorSpec> model = {{"a", DataType::kFp32, {-1, 2, -1}},
                                          {"b", DataType::kBytes, {-1, 1}}};
-  const LoadTarget target = *MakeTarget(Endpoint(), load, model, nullptr, Dialect::kDuly, kSeed);
+  const LoadTarget target = *MakeTarget(Server(), load, model, nullptr, Dialect::kDuly, kSeed);
   EXPECT_EQ(Json(target)["inputs"], json::parse(R"([{"name":"a","shape":[3,2,1],"datatype":"FP32",
                              "parameters":{"binary_data_size":24}},
                             {"name":"b","shape":[3,1],"datatype":"BYTES",
@@ -175,15 +175,14 @@ TEST(MakeTarget, MakesInputsUpFromTheMetadata) {
   EXPECT_THAT(floats, Each(AllOf(::testing::Ge(0.0F), ::testing::Lt(1.0F))));
   EXPECT_NE(floats[0], floats[1]);
   EXPECT_EQ(data.substr(24), std::string(12, '\0'));
-  const LoadTarget again = *MakeTarget(Endpoint(), load, model, nullptr, Dialect::kDuly, kSeed);
+  const LoadTarget again = *MakeTarget(Server(), load, model, nullptr, Dialect::kDuly, kSeed);
   EXPECT_EQ(Request(again, 0), Request(target, 0));
 }
 
 TEST(MakeTarget, RefusesWhatDoesNotFit) {
   const auto message = [](const ApplicationLoad& load, const std::vector<TensorSpec>& model,
                           const InputSet* set) {
-    const Result<LoadTarget> target =
-        MakeTarget(Endpoint(), load, model, set, Dialect::kDuly, kSeed);
+    const Result<LoadTarget> target = MakeTarget(Server(), load, model, set, Dialect::kDuly, kSeed);
     return target ? std::string("no fault") : target.error().message();
   };
   ApplicationLoad load = Load();
@@ -201,17 +200,19 @@ TEST(MakeTarget, RefusesWhatDoesNotFit) {
               HasSubstr("too large"));
 }
 
-TEST(ParseModelTensors, ReadsMetadataAndRefusesTheRest) {
-  const std::vector<TensorSpec> inputs = *ParseModelTensors(
-      R"({"name":"m","versions":["1"],"inputs":[{"name":"x","datatype":"FP32","shape":[-1,3]}]})",
-      "inputs");
-  EXPECT_THAT(inputs, ElementsAre(TensorSpec{"x", DataType::kFp32, {-1, 3}}));
-  for (const char* text : {"", "[]", "{}", R"({"inputs":5})", R"({"inputs":[5]})",
-                           R"({"inputs":[{"name":"x","datatype":"FP31","shape":[1]}]})",
-                           R"({"inputs":[{"name":"x","datatype":"FP32","shape":["1"]}]})",
-                           R"({"inputs":[{"name":"x","datatype":"FP32","shape":[-2]}]})",
-                           R"({"inputs":[{"name":5,"datatype":"FP32","shape":[1]}]})"}) {
-    EXPECT_FALSE(ParseModelTensors(text, "inputs")) << text;
+TEST(ParseMetadata, ReadsTensorsAndRefusesTheRest) {
+  const ModelTensors tensors = *ParseMetadata(
+      R"({"name":"m","versions":["1"],"inputs":[{"name":"x","datatype":"FP32","shape":[-1,3]}],
+          "outputs":[{"name":"y","datatype":"INT8","shape":[]}]})");
+  EXPECT_THAT(tensors.inputs, ElementsAre(TensorSpec{"x", DataType::kFp32, {-1, 3}}));
+  EXPECT_THAT(tensors.outputs, ElementsAre(TensorSpec{"y", DataType::kInt8, {}}));
+  for (const char* text :
+       {"", "[]", "{}", R"({"inputs":5})", R"({"inputs":[5]})",
+        R"({"outputs":[],"inputs":[{"name":"x","datatype":"FP31","shape":[1]}]})",
+        R"({"outputs":[],"inputs":[{"name":"x","datatype":"FP32","shape":["1"]}]})",
+        R"({"outputs":[],"inputs":[{"name":"x","datatype":"FP32","shape":[-2]}]})",
+        R"({"outputs":[],"inputs":[{"name":5,"datatype":"FP32","shape":[1]}]})"}) {
+    EXPECT_FALSE(ParseMetadata(text)) << text;
   }
 }
 
@@ -219,25 +220,25 @@ TEST(PrepareTargets, ListsEveryApplicationThatCannotBeServed) {
   ScriptedServer server([](const ScriptedServer::Request& request) {
     if (request.target == "/v2/models/known") {
       return ScriptedServer::Answer(
-          200, R"({"inputs":[{"name":"x","datatype":"UINT8","shape":[-1,2]}]})");
+          200, R"({"outputs":[],"inputs":[{"name":"x","datatype":"UINT8","shape":[-1,2]}]})");
     }
     return ScriptedServer::Answer(request.target == "/v2/models/broken" ? 500 : 404, "{}");
   });
-  const HttpEndpoint endpoint = *FindHttpServer(server.url(), std::chrono::seconds(5));
+  const HttpLoadServer http(*FindHttpServer(server.url(), std::chrono::seconds(5)));
   std::vector<ApplicationLoad> loads(3, Load());
   loads[0].spec.model = "known";
   loads[1].spec.model = "unknown";
   loads[2].spec.model = "broken";
   const Result<std::vector<LoadTarget>> targets =
-      PrepareTargets(endpoint, loads, Dialect::kDuly, kSeed);
+      PrepareTargets(http, loads, Dialect::kDuly, kSeed);
   ASSERT_FALSE(targets);
   EXPECT_THAT(targets.error().message(), AllOf(HasSubstr("the server has no model 'unknown'"),
                                                HasSubstr("/v2/models/broken: HTTP status 500")));
   loads.resize(1);
-  EXPECT_EQ(PrepareTargets(endpoint, loads, Dialect::kDuly, kSeed)->size(), 1U);
+  EXPECT_EQ(PrepareTargets(http, loads, Dialect::kDuly, kSeed)->size(), 1U);
   TempFolder folder;
   loads[0].inputs_file = folder.Write("in.yaml", "rows: 0\n");
-  EXPECT_EQ(PrepareTargets(endpoint, loads, Dialect::kDuly, kSeed).error().code(),
+  EXPECT_EQ(PrepareTargets(http, loads, Dialect::kDuly, kSeed).error().code(),
             StatusCode::kInvalidArgument);
 }
 

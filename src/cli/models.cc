@@ -20,10 +20,10 @@
 #include "base/fault.h"
 #include "cli/cli.h"
 #include "cli/flags.h"
-#include "cli/http_fetch.h"
 #include "cli/json_output.h"
 #include "cli/labelled_images.h"
 #include "cli/load_client.h"
+#include "cli/load_http.h"
 #include "cli/load_target.h"
 #include "cli/server_process.h"
 #include "cli/stop_signals.h"
@@ -235,12 +235,11 @@ struct TestRequests {
   std::vector<workload::Arrival> schedule;  // of all sets
 };
 
-Result<TestRequests> MakeRequests(const HttpEndpoint& endpoint, const ModelSpec& model,
+Result<TestRequests> MakeRequests(const LoadServer& server, const ModelSpec& model,
                                   const LabelledImages& images) {
-  DULY_ASSIGN_OR_RETURN(const std::string metadata, FetchModelMetadata(endpoint, model.name));
-  DULY_ASSIGN_OR_RETURN(std::vector<TensorSpec> inputs, ParseModelTensors(metadata, "inputs"));
-  DULY_ASSIGN_OR_RETURN(const std::vector<TensorSpec> outputs,
-                        ParseModelTensors(metadata, "outputs"));
+  DULY_ASSIGN_OR_RETURN(ModelTensors tensors, server.TensorsOf(model.name));
+  std::vector<TensorSpec>& inputs = tensors.inputs;
+  const std::vector<TensorSpec>& outputs = tensors.outputs;
   if (inputs.size() != 1 || outputs.size() != 1) {
     return Error(StatusCode::kInvalidArgument,
                  "model '{}' has {} inputs and {} outputs: a classifier of images has one of each",
@@ -279,9 +278,9 @@ Verdict::Kind Judge(const Verdict& verdict, double tolerance_points) {
 }
 
 // Sends the whole test set to one variant. kCancelled: interrupted.
-Result<Verdict> Verify(const HttpEndpoint& endpoint, const ModelSpec& model,
-                       const VariantSpec& variant, const TestRequests& requests,
-                       const VerifyFlags& flags, const StopSignals& signals) {
+Result<Verdict> Verify(const LoadServer& server, const ModelSpec& model, const VariantSpec& variant,
+                       const TestRequests& requests, const VerifyFlags& flags,
+                       const StopSignals& signals) {
   Verdict verdict;
   verdict.variant = &variant;
   std::vector<LoadTarget> targets;
@@ -293,12 +292,12 @@ Result<Verdict> Verify(const HttpEndpoint& endpoint, const ModelSpec& model,
     load.spec.slo = std::chrono::hours(1);
     load.rows = requests.rows[i];
     load.variant = variant.name;
-    DULY_ASSIGN_OR_RETURN(LoadTarget target, MakeTarget(endpoint, load, requests.model_inputs,
+    DULY_ASSIGN_OR_RETURN(LoadTarget target, MakeTarget(server, load, requests.model_inputs,
                                                         &requests.sets[i], Dialect::kAnonymous, 1));
     targets.push_back(std::move(target));
   }
   LoadClient::Options options;
-  options.endpoint = endpoint;
+  options.server = &server;
   options.max_connections = kConnections;
   options.grace = flags.timeout.value_or(std::chrono::minutes(10));
   const auto start = std::chrono::steady_clock::now();
@@ -403,7 +402,8 @@ int RunVerify(const VerifyFlags& flags) {
   const Result<HttpEndpoint> endpoint =
       FindHttpServer(own != nullptr ? own->url() : *flags.url, kConnectTimeout);
   if (!endpoint) return FailWith(endpoint.error());
-  const Result<TestRequests> requests = MakeRequests(*endpoint, *model, images);
+  const HttpLoadServer server(*endpoint);
+  const Result<TestRequests> requests = MakeRequests(server, *model, images);
   if (!requests) return FailWith(requests.error());
 
   Status stopped;
@@ -413,7 +413,7 @@ int RunVerify(const VerifyFlags& flags) {
       verdicts.push_back({.variant = &variant, .kind = Verdict::Kind::kPublished, .detail = ""});
       continue;
     }
-    Result<Verdict> verdict = Verify(*endpoint, *model, variant, *requests, flags, signals);
+    Result<Verdict> verdict = Verify(server, *model, variant, *requests, flags, signals);
     if (!verdict) {
       stopped = verdict.error();
       break;
