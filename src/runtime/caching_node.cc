@@ -130,9 +130,7 @@ class KeepingSink final : public ResponseSink {
 
   void OnResponse(InferResponse response) override {
     const TimePoint start = node_.Now();
-    const bool complete =
-        response.outcome == Outcome::kOnTime || response.outcome == Outcome::kLate;
-    if (complete && response.status.ok() &&
+    if (IsAnswer(response.outcome) && response.status.ok() &&
         response.report.variant == asked_.model->spec.variants[asked_.variant].name) {
       cache_.Insert(asked_.key, *asked_.model,
                     {.variant = asked_.variant,
