@@ -271,7 +271,7 @@ TEST_F(ClientTest, SendsBodiesLargerThanASocketTakesAtOnce) {
   std::vector<std::byte> rows(2 * kBytes);
   for (std::size_t i = 0; i < rows.size(); ++i)
     rows[i] = static_cast<std::byte>(i * 7 + i / kBytes);
-  targets[0].inputs = {{Buffer::CopyOf(rows), kBytes, 2}};
+  targets[0].inputs = {{Buffer::CopyOf(rows), kBytes, 2, {}}};
   schedule = Every(milliseconds(1), 3);
   const LoadRun run = Run(Ok);
   EXPECT_THAT(Outcomes(run), Each(Outcome::kOnTime));

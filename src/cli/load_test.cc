@@ -180,7 +180,7 @@ TEST_F(LoadTest, AServerOrModelThatIsNotThereExitsWithOne) {
   const Ran unknown = Run({"--url", server_.url(), "--model", "other", "--rate", "1"});
   EXPECT_EQ(unknown.exit, kExitFailed);
   EXPECT_THAT(unknown.err, HasSubstr("the server has no model 'other'"));
-  const Ran bad = Run({"--url", "grpc://h:1", "--model", "echo", "--rate", "1"});
+  const Ran bad = Run({"--url", "ftp://h:1", "--model", "echo", "--rate", "1"});
   EXPECT_EQ(bad.exit, kExitUsage);
   EXPECT_THAT(bad.err, HasSubstr("expected http://HOST:PORT"));
 }

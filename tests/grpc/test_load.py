@@ -44,7 +44,7 @@ class LoadTest(unittest.TestCase):
         total = report["total"]
         self.assertEqual(total["rejected"] + total["late"] + total["on_time"], total["sent"], report)
         self.assertGreater(total["rejected"], 0)
-        self.assertIn("rejected: by prediction the answer would come after its SLO", total["reasons"])
+        self.assertIn("model 'copy_FP32': rejected: by prediction the answer would come after its SLO", total["reasons"])
 
 
 if __name__ == "__main__":
