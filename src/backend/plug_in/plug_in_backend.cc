@@ -86,6 +86,9 @@ class Loaded {
   std::uint64_t memory_bytes_ = 0;
 };
 
+// More than any machine has that this is for.
+constexpr std::size_t kMostOutputBytes = std::size_t{1} << 38;
+
 // What a run asks memory of, on the thread of the run.
 class Answer {
  public:
@@ -165,6 +168,10 @@ class Answer {
       return Error(Refused(index, fmt::format("of shape {} and type {} has {} bytes: expected {}{}",
                                               ToString(output.shape), ToString(spec.type), bytes,
                                               counted ? "at least " : "", size)));
+    }
+    if (bytes > kMostOutputBytes) {
+      return Error(Refused(
+          index, fmt::format("has {} bytes: expected {} at most", bytes, kMostOutputBytes)));
     }
     auto [buffer, memory] = Buffer::Allocate(bytes);
     output.data = std::move(buffer);

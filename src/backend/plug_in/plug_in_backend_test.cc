@@ -234,7 +234,7 @@ TEST(PlugIn, StringsAreCutIntoRowsOrRefused) {
   }
   for (const auto& [fault, message] : std::vector<std::pair<std::string, std::string>>{
            {"lengths are wrong", "of 16 bytes is not well-formed: expected 2 lengths"},
-           {"output is endless", "no memory for an output of 4611686018427387904 bytes"}}) {
+           {"output is endless", "has 4611686018427387904 bytes: expected 274877906944 at most"}}) {
     Hostile hostile(fault);
     hostile.AnswerStrings();
     EXPECT_THAT(hostile.Run().message(), HasSubstr(message));
