@@ -10,6 +10,7 @@
 #include <set>
 
 #include "cli/load_http.h"
+#include "cli/testing/load_run.h"
 #include "cli/testing/scripted_server.h"
 
 namespace duly {
@@ -28,13 +29,6 @@ using Request = ScriptedServer::Request;
 Reply Ok(const Request&) {
   return ScriptedServer::Answer(
       200, R"({"parameters":{"variant":"s","device":"cpu","batch_rows":2,"compute_us":100}})");
-}
-
-// Arrivals of application 0 from time 0 on.
-std::vector<Arrival> Every(Duration gap, std::uint32_t count) {
-  std::vector<Arrival> schedule;
-  for (std::uint32_t i = 0; i < count; ++i) schedule.push_back({gap * i, 0, i, false});
-  return schedule;
 }
 
 struct ClientTest : public ::testing::Test {
@@ -60,11 +54,6 @@ struct ClientTest : public ::testing::Test {
     return *LoadClient::Start(options, targets, schedule);
   }
 
-  static std::vector<std::optional<Outcome>> Outcomes(const LoadRun& run) {
-    std::vector<std::optional<Outcome>> outcomes;
-    for (const LoadRecord& record : run.records) outcomes.push_back(record.outcome);
-    return outcomes;
-  }
   static std::string Detail(const LoadRun& run, std::size_t i) {
     return run.names[run.records[i].detail];
   }

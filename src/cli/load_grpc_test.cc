@@ -17,6 +17,7 @@
 
 #include "base/mutex.h"
 #include "cli/load_client.h"
+#include "cli/testing/load_run.h"
 #include "workload/inputs.h"
 
 namespace duly {
@@ -118,14 +119,6 @@ struct GrpcLoad : public ::testing::Test {
     }
     return (*LoadClient::Start(options, targets, schedule))->Finish();
   }
-  void Every(Duration gap, std::uint32_t count, bool cancel = false) {
-    for (std::uint32_t i = 0; i < count; ++i) schedule.push_back({gap * i, 0, i, cancel});
-  }
-  static std::vector<std::optional<Outcome>> Outcomes(const LoadRun& run) {
-    std::vector<std::optional<Outcome>> outcomes;
-    for (const LoadRecord& record : run.records) outcomes.push_back(record.outcome);
-    return outcomes;
-  }
 
   workload::ApplicationLoad load;
   std::optional<workload::ExpectedAnswers> expected;
@@ -140,7 +133,7 @@ TEST_F(GrpcLoad, SendsRawTensorsAndReadsWhatTheServerReports) {
   load.spec.slo = seconds(5);
   load.spec.min_accuracy_pct = 75;
   load.rows = 2;
-  Every(milliseconds(1), 20);
+  schedule = Every(milliseconds(1), 20);
   options.threads = 2;
   const LoadRun run = Run(Echo);
   ASSERT_THAT(Outcomes(run), Each(Outcome::kOnTime));
@@ -172,7 +165,7 @@ TEST_F(GrpcLoad, SendsRawTensorsAndReadsWhatTheServerReports) {
 }
 
 TEST_F(GrpcLoad, ComparesWithExpectedAnswers) {
-  Every(milliseconds(1), 2);
+  schedule = Every(milliseconds(1), 2);
   expected.emplace();
   expected->output = "y";
   expected->labels = {1};
@@ -201,8 +194,7 @@ TEST_F(GrpcLoad, CodesAreOutcomes) {
       {grpc::StatusCode::INTERNAL, Outcome::kFailed},
       {grpc::StatusCode::INVALID_ARGUMENT, Outcome::kFailed}};
   for (const auto& [code, outcome] : codes) {
-    schedule.clear();
-    Every(milliseconds(0), 1);
+    schedule = Every(milliseconds(0), 1);
     const LoadRun run =
         Run([code = code](auto&, auto&, auto&) { return grpc::Status(code, "because"); });
     EXPECT_THAT(Outcomes(run), ElementsAre(outcome)) << code;
@@ -211,7 +203,7 @@ TEST_F(GrpcLoad, CodesAreOutcomes) {
 }
 
 TEST_F(GrpcLoad, AClientThatGoesAwayCancelsItsCall) {
-  Every(milliseconds(1), 3, true);
+  schedule = Every(milliseconds(1), 3, true);
   load.cancel_after = milliseconds(5);
   std::atomic<int> gone{0};
   const LoadRun run = Run([&](grpc::ServerContext& context, auto&, auto&) {
@@ -225,7 +217,7 @@ TEST_F(GrpcLoad, AClientThatGoesAwayCancelsItsCall) {
 }
 
 TEST_F(GrpcLoad, WhatIsNotAnsweredInTimeIsUnanswered) {
-  Every(milliseconds(1), 3);
+  schedule = Every(milliseconds(1), 3);
   options.grace = milliseconds(30);
   const LoadRun run = Run([](grpc::ServerContext& context, auto&, auto&) {
     while (!context.IsCancelled()) std::this_thread::yield();
@@ -236,10 +228,9 @@ TEST_F(GrpcLoad, WhatIsNotAnsweredInTimeIsUnanswered) {
 
 TEST_F(GrpcLoad, AServerThatIsGoneFailsEveryRequest) {
   service = std::make_unique<ScriptedService>(Echo);
-  Every(milliseconds(1), 1);
+  schedule = Every(milliseconds(1), 1);
   RunAgain();
-  schedule.clear();
-  Every(milliseconds(0), 50);
+  schedule = Every(milliseconds(0), 50);
   service.reset();
   const LoadRun run = (*LoadClient::Start(options, targets, schedule))->Finish();
   EXPECT_THAT(Outcomes(run), Each(Outcome::kFailed));

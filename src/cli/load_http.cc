@@ -88,7 +88,7 @@ class HttpWorker final : public LoadWorker {
   void Assign(std::uint32_t request);
   // Puts a descriptor under the connection; a failure says why there is none.
   Status Open(std::uint32_t index);
-  void Close(std::uint32_t index);
+  void Disconnect(std::uint32_t index);
   void HandleConnect(std::uint32_t index);
   void Write(std::uint32_t index);
   void Read(std::uint32_t index, std::uint32_t events);
@@ -112,7 +112,7 @@ void HttpWorker::Cancel(std::uint32_t request) {
       std::find_if(connections_.begin(), connections_.end(),
                    [request](const auto& connection) { return connection->request == request; });
   if (holder != connections_.end()) {
-    Close(static_cast<std::uint32_t>(holder - connections_.begin()));
+    Disconnect(static_cast<std::uint32_t>(holder - connections_.begin()));
   }
 }
 
@@ -163,7 +163,7 @@ Status HttpWorker::Open(std::uint32_t index) {
   return Status();
 }
 
-void HttpWorker::Close(std::uint32_t index) {
+void HttpWorker::Disconnect(std::uint32_t index) {
   Connection& connection = *connections_[index];
   connection.fd.Reset(-1);
   ++connection.generation;
@@ -183,7 +183,7 @@ void HttpWorker::HandleEvent(std::uint64_t key, std::uint32_t events) {
     // Closed by the server, or data that nobody asked for.
     if (!readable) return;
     std::erase(idle_, index);
-    Close(index);
+    Disconnect(index);
     return;
   }
   const std::uint32_t generation = connection.generation;
@@ -283,7 +283,7 @@ void HttpWorker::Answered(std::uint32_t index, std::uint32_t events) {
   End(request, outcome);
   const bool ending = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
   if (ending || !connection.reader.keep_alive() || connection.written < from.size()) {
-    Close(index);
+    Disconnect(index);
     return;
   }
   connection.request = kNone;
@@ -295,7 +295,7 @@ void HttpWorker::Fail(std::uint32_t index, std::string_view why) {
   const std::uint32_t request = connections_[index]->request;
   record(request).detail = Name(why);
   End(request, Outcome::kFailed);
-  Close(index);
+  Disconnect(index);
 }
 
 }  // namespace
@@ -304,7 +304,10 @@ Result<ModelTensors> ParseMetadata(std::string_view metadata) {
   const Json document = Json::parse(metadata, nullptr, false);
   ModelTensors tensors;
   DULY_ASSIGN_OR_RETURN(tensors.inputs, ParseTensors(document, "inputs"));
-  DULY_ASSIGN_OR_RETURN(tensors.outputs, ParseTensors(document, "outputs"));
+  // Who only sends needs no outputs.
+  if (document.contains("outputs")) {
+    DULY_ASSIGN_OR_RETURN(tensors.outputs, ParseTensors(document, "outputs"));
+  }
   return tensors;
 }
 

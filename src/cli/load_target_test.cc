@@ -206,12 +206,11 @@ TEST(ParseMetadata, ReadsTensorsAndRefusesTheRest) {
           "outputs":[{"name":"y","datatype":"INT8","shape":[]}]})");
   EXPECT_THAT(tensors.inputs, ElementsAre(TensorSpec{"x", DataType::kFp32, {-1, 3}}));
   EXPECT_THAT(tensors.outputs, ElementsAre(TensorSpec{"y", DataType::kInt8, {}}));
-  for (const char* text :
-       {"", "[]", "{}", R"({"inputs":5})", R"({"inputs":[5]})",
-        R"({"outputs":[],"inputs":[{"name":"x","datatype":"FP31","shape":[1]}]})",
-        R"({"outputs":[],"inputs":[{"name":"x","datatype":"FP32","shape":["1"]}]})",
-        R"({"outputs":[],"inputs":[{"name":"x","datatype":"FP32","shape":[-2]}]})",
-        R"({"outputs":[],"inputs":[{"name":5,"datatype":"FP32","shape":[1]}]})"}) {
+  for (const char* text : {"", "[]", "{}", R"({"inputs":5})", R"({"inputs":[5]})",
+                           R"({"inputs":[{"name":"x","datatype":"FP31","shape":[1]}]})",
+                           R"({"inputs":[{"name":"x","datatype":"FP32","shape":["1"]}]})",
+                           R"({"inputs":[{"name":"x","datatype":"FP32","shape":[-2]}]})",
+                           R"({"inputs":[{"name":5,"datatype":"FP32","shape":[1]}]})"}) {
     EXPECT_FALSE(ParseMetadata(text)) << text;
   }
 }
@@ -220,7 +219,7 @@ TEST(PrepareTargets, ListsEveryApplicationThatCannotBeServed) {
   ScriptedServer server([](const ScriptedServer::Request& request) {
     if (request.target == "/v2/models/known") {
       return ScriptedServer::Answer(
-          200, R"({"outputs":[],"inputs":[{"name":"x","datatype":"UINT8","shape":[-1,2]}]})");
+          200, R"({"inputs":[{"name":"x","datatype":"UINT8","shape":[-1,2]}]})");
     }
     return ScriptedServer::Answer(request.target == "/v2/models/broken" ? 500 : 404, "{}");
   });

@@ -29,8 +29,7 @@ Reply Echo(const Request& request) {
   if (request.method == "GET") {
     if (request.target != "/v2/models/echo") return ScriptedServer::Answer(404, "{}");
     return ScriptedServer::Answer(
-        200, R"({"name":"echo","inputs":[{"name":"x","datatype":"UINT8","shape":[-1,2]}],
-                 "outputs":[{"name":"y","datatype":"UINT8","shape":[-1,2]}]})");
+        200, R"({"name":"echo","inputs":[{"name":"x","datatype":"UINT8","shape":[-1,2]}]})");
   }
   return ScriptedServer::Binary(
       R"({"parameters":{"variant":"s","device":"cpu","batch_rows":1,"compute_us":1000,
