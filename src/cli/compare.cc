@@ -20,7 +20,7 @@
 namespace duly {
 namespace {
 
-struct Flags {
+struct CompareFlags {
   ScenarioFlags scenario;
   std::vector<std::string> policies;
   std::uint32_t seeds = 20;
@@ -102,7 +102,7 @@ void RunAll(const sim::Scenario& scenario, std::uint32_t seeds, std::uint64_t fi
   }
 }
 
-int RunCompare(const Flags& flags) {
+int RunCompare(const CompareFlags& flags) {
   Faults faults;
   const sim::Scenario scenario = ReadScenario(flags.scenario, faults);
   if (!faults.empty()) return FailWith(faults.ToStatus());
@@ -133,7 +133,7 @@ int RunCompare(const Flags& flags) {
 }  // namespace
 
 std::function<int()> AddCompareCommand(CLI::App& parser) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<CompareFlags>();
   AddScenarioFlags(parser, flags->scenario);
   parser.add_option("--policies", flags->policies, "Two or more; the first is the base")
       ->type_name("A,B,...")

@@ -35,7 +35,7 @@ struct Child {
 };
 
 // A parser of the tree.
-struct Place {
+struct ParserPlace {
   std::string path;  // "" (the program), "/serve", "/models/verify"
   std::vector<Child> children;
   std::vector<Flag> flags;  // those of the parsers above included
@@ -68,8 +68,8 @@ std::vector<Flag> OwnFlags(const CLI::App& parser) {
 }
 
 void Collect(const CLI::App& parser, const std::string& path, const std::vector<Flag>& above,
-             std::vector<Place>& places) {
-  Place place;
+             std::vector<ParserPlace>& places) {
+  ParserPlace place;
   place.path = path;
   place.flags = OwnFlags(parser);
   for (const Flag& flag : above) {
@@ -97,18 +97,18 @@ void Collect(const CLI::App& parser, const std::string& path, const std::vector<
 }
 
 // What a script tells the places by, without the program itself.
-std::vector<std::string> Paths(const std::vector<Place>& places) {
+std::vector<std::string> Paths(const std::vector<ParserPlace>& places) {
   std::vector<std::string> paths;
-  for (const Place& place : places) {
+  for (const ParserPlace& place : places) {
     if (!place.path.empty()) paths.push_back(place.path);
   }
   return paths;
 }
 
 // The case labels "/serve:--config" of all flags with such a value.
-std::string BashLabels(const std::vector<Place>& places, Value value) {
+std::string BashLabels(const std::vector<ParserPlace>& places, Value value) {
   std::vector<std::string> labels;
-  for (const Place& place : places) {
+  for (const ParserPlace& place : places) {
     for (const Flag& flag : place.flags) {
       if (flag.value == value) labels.push_back(fmt::format("{}:{}", place.path, flag.name));
     }
@@ -116,7 +116,7 @@ std::string BashLabels(const std::vector<Place>& places, Value value) {
   return fmt::format("{}", fmt::join(labels, " | "));
 }
 
-std::string ToBash(const std::vector<Place>& places) {
+std::string ToBash(const std::vector<ParserPlace>& places) {
   std::string text = fmt::format(R"(# bash completion for duly, made by `duly completion bash`
 
 _duly() {{
@@ -137,7 +137,7 @@ _duly() {{
   case $place in
 )",
                                  fmt::join(Paths(places), " | "));
-  for (const Place& place : places) {
+  for (const ParserPlace& place : places) {
     std::vector<std::string> children;
     for (const Child& child : place.children) children.push_back(child.name);
     std::vector<std::string> flags;
@@ -200,7 +200,7 @@ std::string ZshAction(Value value) {
   return " ";
 }
 
-std::string ToZsh(const std::vector<Place>& places) {
+std::string ToZsh(const std::vector<ParserPlace>& places) {
   std::string text = fmt::format(R"(#compdef duly
 # zsh completion for duly, made by `duly completion zsh`
 
@@ -216,7 +216,7 @@ _duly() {{
   case $place in
 )",
                                  fmt::join(Paths(places), " | "));
-  for (const Place& place : places) {
+  for (const ParserPlace& place : places) {
     text += fmt::format("    '{}')\n", place.path);
     if (!place.children.empty()) {
       text += "      local -a children=(\n";
@@ -253,7 +253,7 @@ fi
   return text;
 }
 
-std::string ToFish(const std::vector<Place>& places) {
+std::string ToFish(const std::vector<ParserPlace>& places) {
   std::string text = fmt::format(R"(# fish completion for duly, made by `duly completion fish`
 
 function __duly_at
@@ -272,7 +272,7 @@ end
 complete -c duly -f
 )",
                                  fmt::join(Paths(places), " "));
-  for (const Place& place : places) {
+  for (const ParserPlace& place : places) {
     const std::string begin = fmt::format("complete -c duly -n '__duly_at \"{}\"'", place.path);
     for (const Child& child : place.children) {
       text += fmt::format("{} -a {} -d {}\n", begin, child.name,
@@ -305,7 +305,7 @@ std::function<int()> AddCompletionCommand(CLI::App& parser) {
   return [&parser, bash, zsh] {
     const CLI::App* program = &parser;
     while (program->get_parent() != nullptr) program = program->get_parent();
-    std::vector<Place> places;
+    std::vector<ParserPlace> places;
     Collect(*program, "", {}, places);
     std::cout << (bash->parsed()  ? ToBash(places)
                   : zsh->parsed() ? ToZsh(places)

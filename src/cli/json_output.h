@@ -9,6 +9,9 @@
 
 namespace duly {
 
+// Documents have milliseconds, the formulas seconds.
+inline constexpr double kMillis = 1e3;
+
 // Writes the text to the file. kInvalidArgument when it cannot be written.
 Status WriteText(const std::string& file, const std::string& text);
 // What --json FILE does: writes the document to the file, or to `out` for "-".

@@ -38,7 +38,7 @@ namespace {
 constexpr Duration kConnectTimeout = std::chrono::seconds(5);
 
 // As given by flags or variables; what is unset was not given.
-struct Flags {
+struct LoadFlags {
   std::string mix_file;
   std::optional<std::string> url;
   std::optional<std::string> model;
@@ -74,7 +74,7 @@ struct Plan {
 };
 
 // The one application that flags describe.
-workload::ApplicationLoad ApplicationOf(const Flags& flags, Faults& faults) {
+workload::ApplicationLoad ApplicationOf(const LoadFlags& flags, Faults& faults) {
   workload::ApplicationLoad load;
   load.spec.model = *flags.model;
   load.spec.name = flags.application.value_or(*flags.model);
@@ -101,7 +101,7 @@ workload::ApplicationLoad ApplicationOf(const Flags& flags, Faults& faults) {
 }
 
 // Flag before environment (which the parser has merged into the flags) before file before default.
-Plan MakePlan(const Flags& flags, Faults& faults) {
+Plan MakePlan(const LoadFlags& flags, Faults& faults) {
   Plan plan;
   workload::Mix mix;
   if (!flags.mix_file.empty()) {
@@ -184,7 +184,7 @@ void Watch(LoadClient& client, const StopSignals& signals, Duration end) {
   }
 }
 
-bool WriteResults(const Flags& flags, const LoadReport& report,
+bool WriteResults(const LoadFlags& flags, const LoadReport& report,
                   const std::vector<workload::Arrival>& schedule, const LoadRun& run) {
   // A document on stdout stands alone there.
   const bool alone = flags.run.json_file == "-" || flags.csv_file == "-";
@@ -204,7 +204,7 @@ bool WriteResults(const Flags& flags, const LoadReport& report,
   return json.ok() && csv && std::cout.flush();
 }
 
-int RunLoad(const Flags& flags) {
+int RunLoad(const LoadFlags& flags) {
   Faults faults;
   const Plan plan = MakePlan(flags, faults);
   if (!faults.empty()) return FailWith(faults.ToStatus());
@@ -242,7 +242,7 @@ int RunLoad(const Flags& flags) {
 }  // namespace
 
 std::function<int()> AddLoadCommand(CLI::App& parser) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<LoadFlags>();
   parser.add_option("mix", flags->mix_file, "Applications and their traffic (docs/load.md)")
       ->type_name("FILE")
       ->check(CLI::ExistingFile);

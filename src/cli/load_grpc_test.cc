@@ -83,7 +83,7 @@ class ScriptedService final : public inference::GRPCInferenceService::Service {
 };
 
 // The input as output y, and a report.
-grpc::Status Echo(grpc::ServerContext&, const ModelInferRequest& request,
+grpc::Status EchoGrpc(grpc::ServerContext&, const ModelInferRequest& request,
                   ModelInferResponse& response) {
   auto& output = *response.add_outputs();
   output.set_name("y");
@@ -135,7 +135,7 @@ TEST_F(GrpcLoad, SendsRawTensorsAndReadsWhatTheServerReports) {
   load.rows = 2;
   schedule = Every(milliseconds(1), 20);
   options.threads = 2;
-  const LoadRun run = Run(Echo);
+  const LoadRun run = Run(EchoGrpc);
   ASSERT_THAT(Outcomes(run), Each(Outcome::kOnTime));
   EXPECT_EQ(run.connections, 2U);
   for (const LoadRecord& record : run.records) {
@@ -172,7 +172,7 @@ TEST_F(GrpcLoad, ComparesWithExpectedAnswers) {
   std::atomic<int> answered{0};
   const LoadRun run = Run([&](grpc::ServerContext& context, const ModelInferRequest& request,
                               ModelInferResponse& response) {
-    const grpc::Status status = Echo(context, request, response);
+    const grpc::Status status = EchoGrpc(context, request, response);
     *response.mutable_raw_output_contents(0) =
         answered++ == 0 ? std::string("\0\1", 2) : std::string("\1\0", 2);
     return status;
@@ -227,7 +227,7 @@ TEST_F(GrpcLoad, WhatIsNotAnsweredInTimeIsUnanswered) {
 }
 
 TEST_F(GrpcLoad, AServerThatIsGoneFailsEveryRequest) {
-  service = std::make_unique<ScriptedService>(Echo);
+  service = std::make_unique<ScriptedService>(EchoGrpc);
   schedule = Every(milliseconds(1), 1);
   RunAgain();
   schedule = Every(milliseconds(0), 50);
@@ -237,7 +237,7 @@ TEST_F(GrpcLoad, AServerThatIsGoneFailsEveryRequest) {
 }
 
 TEST_F(GrpcLoad, UnknownModelsAndServersAreErrors) {
-  service = std::make_unique<ScriptedService>(Echo);
+  service = std::make_unique<ScriptedService>(EchoGrpc);
   load.spec.model = "other";
   server = *FindLoadServer(service->url() + "/", seconds(5));
   const auto targets_of = PrepareTargets(*server, std::array{load}, Dialect::kDuly, 1);

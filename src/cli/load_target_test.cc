@@ -49,7 +49,7 @@ InputSet Set(std::uint32_t rows) {
 }
 
 // The whole request with this sequence number.
-std::string Request(const LoadTarget& target, std::uint32_t sequence) {
+std::string WholeRequest(const LoadTarget& target, std::uint32_t sequence) {
   std::vector<iovec> parts;
   target.Gather(sequence, parts);
   std::string text;
@@ -60,13 +60,13 @@ std::string Request(const LoadTarget& target, std::uint32_t sequence) {
 
 std::string Head(const std::string& request) { return request.substr(0, request.find("\r\n\r\n")); }
 
-json Json(const LoadTarget& target) {
+json BodyOf(const LoadTarget& target) {
   return json::parse(target.head.substr(target.head.find("\r\n\r\n") + 4));
 }
 
 // The bytes behind the JSON.
 std::vector<int> Data(const LoadTarget& target, std::uint32_t sequence) {
-  const std::string request = Request(target, sequence);
+  const std::string request = WholeRequest(target, sequence);
   std::vector<int> data;
   for (const char c : request.substr(target.head.size())) data.push_back(c);
   return data;
@@ -82,7 +82,7 @@ TEST(MakeTarget, WritesABinaryInferenceRequest) {
   const Result<LoadTarget> target = MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
   ASSERT_TRUE(target) << target.error().ToString();
   const std::string head = Head(target->head);
-  const json body = Json(*target);
+  const json body = BodyOf(*target);
   EXPECT_THAT(head, AllOf(HasSubstr("POST /base/v2/models/my%20model/infer HTTP/1.1\r\n"),
                           HasSubstr("\r\nHost: server:8000\r\n")));
   const std::size_t json_size = target->head.size() - head.size() - 4;
@@ -104,11 +104,11 @@ TEST(MakeTarget, DialectsLeaveParametersOut) {
   const std::vector<TensorSpec> model = {{"x", DataType::kUint8, {-1, 2}}};
   const LoadTarget anonymous =
       *MakeTarget(Server(), load, model, nullptr, Dialect::kAnonymous, kSeed);
-  EXPECT_EQ(Json(anonymous)["parameters"],
+  EXPECT_EQ(BodyOf(anonymous)["parameters"],
             json::parse(R"({"binary_data_output":true,"timeout":20000,"slo_us":50000,
                             "duly_report":true})"));
   const LoadTarget plain = *MakeTarget(Server(), load, model, nullptr, Dialect::kStandard, kSeed);
-  EXPECT_EQ(Json(plain)["parameters"],
+  EXPECT_EQ(BodyOf(plain)["parameters"],
             json::parse(R"({"binary_data_output":true,"timeout":20000})"));
   EXPECT_FALSE(plain.wants_report);
 }
@@ -124,7 +124,7 @@ TEST(MakeTarget, TakesRowsInTurn) {
 
   load.rows = 2;
   const LoadTarget two = *MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
-  EXPECT_EQ(Json(two)["inputs"][0]["shape"], json::parse("[2,2]"));
+  EXPECT_EQ(BodyOf(two)["inputs"][0]["shape"], json::parse("[2,2]"));
   EXPECT_THAT(Data(two, 1), ElementsAre(2, 2, 3, 3));
   EXPECT_THAT(Data(two, 2), ElementsAre(0, 0, 1, 1));
 
@@ -153,7 +153,7 @@ TEST(MakeTarget, AModelThatDoesNotBatchGetsRowsAsTheyAre) {
   const std::vector<TensorSpec> model = {{"x", DataType::kUint8, {-1}}};
   ApplicationLoad load = Load();
   const LoadTarget target = *MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed);
-  EXPECT_EQ(Json(target)["inputs"][0]["shape"], json::parse("[2]"));
+  EXPECT_EQ(BodyOf(target)["inputs"][0]["shape"], json::parse("[2]"));
   load.rows = 2;
   EXPECT_FALSE(MakeTarget(Server(), load, model, &set, Dialect::kDuly, kSeed));
 }
@@ -164,11 +164,11 @@ TEST(MakeTarget, MakesInputsUpFromTheMetadata) {
   const std::vector<TensorSpec> model = {{"a", DataType::kFp32, {-1, 2, -1}},
                                          {"b", DataType::kBytes, {-1, 1}}};
   const LoadTarget target = *MakeTarget(Server(), load, model, nullptr, Dialect::kDuly, kSeed);
-  EXPECT_EQ(Json(target)["inputs"], json::parse(R"([{"name":"a","shape":[3,2,1],"datatype":"FP32",
+  EXPECT_EQ(BodyOf(target)["inputs"], json::parse(R"([{"name":"a","shape":[3,2,1],"datatype":"FP32",
                              "parameters":{"binary_data_size":24}},
                             {"name":"b","shape":[3,1],"datatype":"BYTES",
                              "parameters":{"binary_data_size":12}}])"));
-  const std::string data = Request(target, 9).substr(target.head.size());
+  const std::string data = WholeRequest(target, 9).substr(target.head.size());
   ASSERT_EQ(data.size(), 36U);
   std::vector<float> floats(6);
   std::memcpy(floats.data(), data.data(), 24);
@@ -176,7 +176,7 @@ TEST(MakeTarget, MakesInputsUpFromTheMetadata) {
   EXPECT_NE(floats[0], floats[1]);
   EXPECT_EQ(data.substr(24), std::string(12, '\0'));
   const LoadTarget again = *MakeTarget(Server(), load, model, nullptr, Dialect::kDuly, kSeed);
-  EXPECT_EQ(Request(again, 0), Request(target, 0));
+  EXPECT_EQ(WholeRequest(again, 0), WholeRequest(target, 0));
 }
 
 TEST(MakeTarget, RefusesWhatDoesNotFit) {

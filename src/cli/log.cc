@@ -30,7 +30,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct LogFlags {
   std::string action;
   std::string file;
   std::string json_file;  // summary, hash; "-" for stdout
@@ -140,7 +140,7 @@ void WriteRemarks(const EventLogReader& reader, std::uint64_t lost, std::ostream
   }
 }
 
-Status WriteSummary(EventLogReader& reader, const Flags& flags, std::ostream& out,
+Status WriteSummary(EventLogReader& reader, const LogFlags& flags, std::ostream& out,
                     std::ostream& err) {
   Result<LogSummary> summary = Summarize(reader);
   if (!summary) return summary.error();
@@ -158,7 +158,7 @@ Status WriteSummary(EventLogReader& reader, const Flags& flags, std::ostream& ou
   return Status();
 }
 
-Status WriteHash(EventLogReader& reader, const Flags& flags, std::ostream& out, std::ostream& err) {
+Status WriteHash(EventLogReader& reader, const LogFlags& flags, std::ostream& out, std::ostream& err) {
   const Result<LogHash> hash = HashLog(reader);
   if (!hash) return hash.error();
   const auto text = [](std::uint64_t value) { return fmt::format("{:016x}", value); };
@@ -183,7 +183,7 @@ Status WriteHash(EventLogReader& reader, const Flags& flags, std::ostream& out, 
 // The filters of print and csv.
 class Filter {
  public:
-  Filter(const Flags& flags, const EventLogReader& reader)
+  Filter(const LogFlags& flags, const EventLogReader& reader)
       : flags_(flags), start_(reader.header().start), config_(reader.config()) {}
   // Whether there is an application of the name that was asked for, once the log was read.
   bool known() const {
@@ -208,12 +208,12 @@ class Filter {
   }
 
  private:
-  const Flags& flags_;
+  const LogFlags& flags_;
   const TimePoint start_;
   const EngineConfig& config_;
 };
 
-Status Print(EventLogReader& reader, const Flags& flags, const Filter& filter, std::ostream& out) {
+Status Print(EventLogReader& reader, const LogFlags& flags, const Filter& filter, std::ostream& out) {
   const EventLogHeader& header = reader.header();
   const EngineConfig& config = reader.config();
   std::unordered_map<std::uint64_t, ApplicationIndex> live;  // application by sequence
@@ -316,7 +316,7 @@ Status WriteCsv(EventLogReader& reader, const Filter& filter, std::ostream& out)
   return Status();
 }
 
-int RunLog(const Flags& flags, std::ostream& out, std::ostream& err) {
+int RunLog(const LogFlags& flags, std::ostream& out, std::ostream& err) {
   const bool lines = flags.action == "print" || flags.action == "csv";
   const bool filtered =
       flags.application || flags.request || flags.outcome || flags.from || flags.until;
@@ -357,7 +357,7 @@ int RunLog(const Flags& flags, std::ostream& out, std::ostream& err) {
 }  // namespace
 
 std::function<int()> AddLogCommand(CLI::App& parser) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<LogFlags>();
   parser.add_option("action", flags->action, "summary, print, csv or hash")
       ->type_name("ACTION")
       ->required()

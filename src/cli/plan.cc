@@ -16,7 +16,7 @@
 namespace duly {
 namespace {
 
-struct Flags {
+struct PlanFlags {
   std::string cluster_file;
   std::string applications_file;
   std::string algorithm = "duly";
@@ -25,7 +25,7 @@ struct Flags {
   std::string report_file;
 };
 
-int RunPlan(const Flags& flags, std::ostream& out, std::ostream& err) {
+int RunPlan(const PlanFlags& flags, std::ostream& out, std::ostream& err) {
   Faults faults;
   const Result<placement::Algorithm> algorithm = placement::FindAlgorithm(flags.algorithm);
   if (!algorithm) {
@@ -62,7 +62,7 @@ int RunPlan(const Flags& flags, std::ostream& out, std::ostream& err) {
 }  // namespace
 
 std::function<int()> AddPlanCommand(CLI::App& parser) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<PlanFlags>();
   parser.add_option("cluster", flags->cluster_file, "Nodes, devices and what models need (YAML)")
       ->type_name("FILE")
       ->required();

@@ -7,6 +7,7 @@
 
 #include "base/units.h"
 #include "cli/html_page.h"
+#include "cli/json_output.h"
 #include "cli/plan_report.h"
 
 namespace duly {
@@ -14,7 +15,6 @@ namespace {
 
 // A page with more bars than this helps nobody.
 constexpr std::size_t kMostBars = 1000;
-constexpr double kMillis = 1e3;
 
 constexpr double kLabel = 230, kWidth = 480, kRow = 18, kTop = 22;
 // Bars end at this share of a bound, however much longer they are.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/units.h"
+#include "cli/json_output.h"
 #include "cli/table.h"
 
 namespace duly {
@@ -17,7 +18,6 @@ using placement::Placement;
 
 // More devices than this are described by the estimate: the answer shall take less than a second.
 constexpr int kMostExact = 200;
-constexpr double kMillis = 1e3;
 
 std::string Millis(double seconds) { return fmt::format("{:.1f}", seconds * kMillis); }
 

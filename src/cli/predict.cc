@@ -19,19 +19,17 @@
 namespace duly {
 namespace {
 
-struct Flags {
+struct PredictFlags {
   std::string file;
   std::vector<double> percentiles{0.5, 0.95, 0.99};
   std::string json_file;
 };
 
-constexpr double kMillis = 1e3;
-
 // "p95", "p99.9".
 std::string NameOf(double percentile) { return fmt::format("p{:.6g}", percentile * 100); }
 
 nlohmann::ordered_json ToJson(const PredictMix& mix, const queueing::Prediction& prediction,
-                              const Flags& flags) {
+                              const PredictFlags& flags) {
   nlohmann::ordered_json json;
   json["stable"] = prediction.stable;
   json["utilization"] = prediction.utilization;
@@ -51,7 +49,7 @@ nlohmann::ordered_json ToJson(const PredictMix& mix, const queueing::Prediction&
 }
 
 std::string ToTable(const PredictMix& mix, const queueing::Prediction& prediction,
-                    const Flags& flags) {
+                    const PredictFlags& flags) {
   TableColumn name{"class", TableColumn::Align::kLeft, {}};
   TableColumn rate{"rate/s", TableColumn::Align::kRight, {}};
   TableColumn service{"service ms", TableColumn::Align::kRight, {}};
@@ -79,7 +77,7 @@ std::string ToTable(const PredictMix& mix, const queueing::Prediction& predictio
                      prediction.stable ? "" : ": unstable, the queue grows without bound");
 }
 
-int RunPredict(const Flags& flags, std::ostream& out, std::ostream& err) {
+int RunPredict(const PredictFlags& flags, std::ostream& out, std::ostream& err) {
   Faults faults;
   for (const double q : flags.percentiles) {
     if (!(q > 0 && q <= 0.9999)) {
@@ -114,7 +112,7 @@ int RunPredict(const Flags& flags, std::ostream& out, std::ostream& err) {
 }  // namespace
 
 std::function<int()> AddPredictCommand(CLI::App& parser) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<PredictFlags>();
   parser.add_option("file", flags->file, "A device and the classes that share it (YAML)")
       ->type_name("FILE")
       ->required();

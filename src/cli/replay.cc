@@ -24,7 +24,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct ReplayFlags {
   std::string file;
   std::optional<std::string> policy;
   std::string record_file;
@@ -122,7 +122,7 @@ std::string InWords(const ReplayReport& report, const EventLogHeader& header,
   return text;
 }
 
-int RunReplay(const Flags& flags, std::ostream& out, std::ostream& err) {
+int RunReplay(const ReplayFlags& flags, std::ostream& out, std::ostream& err) {
   Result<EventLogReader> reader = EventLogReader::Open(flags.file);
   if (!reader) {
     err << reader.error().message() << '\n';
@@ -161,7 +161,7 @@ int RunReplay(const Flags& flags, std::ostream& out, std::ostream& err) {
 }  // namespace
 
 std::function<int()> AddReplayCommand(CLI::App& parser) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ReplayFlags>();
   parser.add_option("file", flags->file, "What serve --record wrote")
       ->type_name("FILE")
       ->required();

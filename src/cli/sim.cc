@@ -21,7 +21,7 @@
 namespace duly {
 namespace {
 
-struct Flags {
+struct SimFlags {
   ScenarioFlags scenario;
   std::optional<std::string> policy;
   std::optional<std::uint64_t> seed;
@@ -29,7 +29,7 @@ struct Flags {
   RunFlags run;
 };
 
-Result<std::unique_ptr<Recorder>> StartRecorder(const Flags& flags, const sim::Scenario& scenario,
+Result<std::unique_ptr<Recorder>> StartRecorder(const SimFlags& flags, const sim::Scenario& scenario,
                                                 sim::ScenarioRun& run) {
   EventLogHeader header;
   header.config = run.config(0);
@@ -45,7 +45,7 @@ Result<std::unique_ptr<Recorder>> StartRecorder(const Flags& flags, const sim::S
                          {.when_full = RecorderOptions::WhenFull::kWait});
 }
 
-int RunSim(const Flags& flags) {
+int RunSim(const SimFlags& flags) {
   Faults faults;
   sim::Scenario scenario = ReadScenario(flags.scenario, faults);
   if (!faults.empty()) return FailWith(faults.ToStatus());
@@ -93,7 +93,7 @@ int RunSim(const Flags& flags) {
 }  // namespace
 
 std::function<int()> AddSimCommand(CLI::App& parser) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<SimFlags>();
   AddScenarioFlags(parser, flags->scenario);
   parser.add_option("--policy", flags->policy, "For every node: NAME or NAME:key=value,...")
       ->type_name("NAME");

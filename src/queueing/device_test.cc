@@ -56,7 +56,7 @@ TEST(Predict, ServersMeetSimulationOfAMix) {
   ASSERT_TRUE(prediction);
   EXPECT_NEAR(prediction->utilization, 0.75, 1e-12);
   // One class of the same first two moments: mean 25 ms, cv 0.2.
-  const Estimate mean = MeanOf(SimulateServers({60, {0.025, 0.04}}, 2, 100000, 1));
+  const Measured mean = MeanOf(SimulateServers({60, {0.025, 0.04}}, 2, 100000, 1));
   const double both = (prediction->classes[0].mean_s + prediction->classes[1].mean_s) / 2;
   EXPECT_NEAR(both, mean.value, mean.half_width + 0.05 * mean.value);
 }

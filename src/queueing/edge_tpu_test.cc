@@ -89,10 +89,10 @@ TEST(PairedQueue, MeetsSimulationAndTheOthersTheirErrors) {
         });
     const WaitDistribution wait = WaitDistribution::Create(queue->workload(), 0.99).value();
     for (std::size_t j = 0; j < 2; ++j) {
-      const Estimate mean = MeanOf(responses[j]);
+      const Measured mean = MeanOf(responses[j]);
       EXPECT_NEAR(mean.value, queue->MeanResponse(j), mean.half_width) << load << " " << j;
       for (const double q : {0.5, 0.95, 0.99}) {
-        const Estimate observed = QuantileOf(responses[j], q);
+        const Measured observed = QuantileOf(responses[j], q);
         const double predicted = wait.Quantile(queue->Response(j), q).value();
         EXPECT_NEAR(observed.value, predicted, observed.half_width + 0.003 * predicted)
             << load << " " << j << " " << q;

@@ -45,7 +45,7 @@ TEST(FcfsSingleServer, MeetsSimulation) {
   ASSERT_TRUE(wait);
   EXPECT_NEAR(wait->utilization, 0.7304, 1e-4);
   for (std::size_t i = 0; i < 3; ++i) {
-    const Estimate mean = MeanOf(responses[i]);
+    const Measured mean = MeanOf(responses[i]);
     EXPECT_NEAR(mean.value, wait->mean_s + classes[i].service.mean_s, mean.half_width) << i;
   }
 }

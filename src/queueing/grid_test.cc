@@ -35,13 +35,13 @@ TEST_P(Grid, PredictionsMeetSimulationWithinTheirError) {
     const Responses responses = SimulateDevice(grid_case.device, classes, requests, 11);
     const bool is_high = load > 0.7;
     for (std::size_t i = 0; i < classes.size(); ++i) {
-      const Estimate mean = MeanOf(responses[i]);
+      const Measured mean = MeanOf(responses[i]);
       const ClassPrediction& predicted = prediction->classes[i];
       EXPECT_NEAR(
           predicted.mean_s, mean.value,
           (is_high ? grid_case.mean_at_09 : grid_case.mean_to_07) * mean.value + mean.half_width)
           << "load " << load << ", class " << i;
-      const Estimate p95 = QuantileOf(responses[i], 0.95);
+      const Measured p95 = QuantileOf(responses[i], 0.95);
       const double p95_error = is_high ? grid_case.p95_at_09 : grid_case.p95_to_07;
       EXPECT_NEAR(predicted.quantiles_s[0], p95.value,
                   (p95_error + kCell) * p95.value + p95.half_width)

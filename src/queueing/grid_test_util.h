@@ -42,7 +42,7 @@ Responses SimulateDevice(const Device& device, const std::vector<ServedClass>& c
 struct Compared {
   std::string what;
   double predicted = 0;
-  Estimate seen;
+  Measured seen;
 };
 struct FormulaCase {
   std::string name;

@@ -49,8 +49,8 @@ TEST(ServiceTime, MomentsAreThoseOfTheFamily) {
       squares.push_back(t * t);
       cubes.push_back(t * t * t);
     }
-    const Estimate second = MeanOf(squares);
-    const Estimate third = MeanOf(cubes);
+    const Measured second = MeanOf(squares);
+    const Measured third = MeanOf(cubes);
     EXPECT_NEAR(second.value, SecondMoment(service), second.half_width + 1e-12) << cv2;
     EXPECT_NEAR(third.value, ThirdMoment(service), third.half_width + 1e-12) << cv2;
   }

@@ -77,7 +77,7 @@ TEST(SharedServer, MeetsSimulation) {
     ASSERT_TRUE(sharing);
     const Responses responses = SimulateSharing(classes, Order::kAllTogether, 60000, 3, speed);
     for (std::size_t i = 0; i < 2; ++i) {
-      const Estimate mean = MeanOf(responses[i]);
+      const Measured mean = MeanOf(responses[i]);
       EXPECT_NEAR(mean.value, sharing->stretch * classes[i].service.mean_s, mean.half_width) << rho;
     }
   }
@@ -124,7 +124,7 @@ TEST(SharedQuantile, IsAsCloseAsItsHeaderSays) {
       const Responses responses =
           SimulateSharing(classes, Order::kAllTogether, 40000, 4, EqualShare);
       for (std::size_t i = 0; i < 2; ++i) {
-        const Estimate mean = MeanOf(responses[i]);
+        const Measured mean = MeanOf(responses[i]);
         EXPECT_NEAR(mean.value, sharing.stretch * classes[i].service.mean_s, mean.half_width);
         const double observed = QuantileOf(responses[i], 0.95).value;
         const double predicted = SharedQuantile(sharing, classes, classes[i].service, 0.95);
@@ -135,14 +135,14 @@ TEST(SharedQuantile, IsAsCloseAsItsHeaderSays) {
   EXPECT_LT(worst, 0.15);
 }
 
-using Mix = std::vector<ClassLoad>;
+using Loads = std::vector<ClassLoad>;
 
 // Means and percentiles: grid_test.cc.
 TEST(SlicedQueues, LeaveTheWorkOfOneServer) {
   for (const GridCase& grid_case : GridCases()) {
     if (grid_case.device.mechanism != Mechanism::kSliced) continue;
     for (const double load : kGridLoads) {
-      Mix classes;
+      Loads classes;
       for (const ServedClass& c : AtLoad(grid_case, load)) {
         classes.push_back({c.rate_per_s, c.service});
       }
@@ -162,7 +162,7 @@ TEST(SlicedQueues, LeaveTheWorkOfOneServer) {
 
 TEST(SlicedQueues, AreBetterThanThePublishedWait) {
   // Mixed Nano applications at 10/s each: simulated 28.1, 36.7, 54.2 and 86.9 ms.
-  const Mix classes{
+  const Loads classes{
       {10, {kResnet18, 0}}, {10, {kGooglenet, 0}}, {10, {kResnet34, 0}}, {10, {kResnet50, 0}}};
   const double simulated[] = {0.0281, 0.0367, 0.0542, 0.0869};
   const double wait = PublishedGpuWait(classes).value();
@@ -172,14 +172,14 @@ TEST(SlicedQueues, AreBetterThanThePublishedWait) {
 }
 
 TEST(SlicedQueues, MeetTheMixOnWhichTheFixedPointFails) {
-  const Mix classes{{20, {kResnet50, 0}}, {20, {kResnet18, 0}}};
+  const Loads classes{{20, {kResnet50, 0}}, {20, {kResnet18, 0}}};
   const std::vector<SlicedQueue> queues = SlicedQueues(classes).value();
   EXPECT_NEAR(queues[0].mean_s / 0.0996, 1, 0.03);
   EXPECT_NEAR(queues[1].mean_s / 0.0253, 1, 0.03);
 }
 
 TEST(SlicedQueues, FollowWeights) {
-  const Mix classes = Scaled({{10, {0.02, 0}}, {10, {0.02, 0}}}, 0.7);
+  const Loads classes = Scaled({{10, {0.02, 0}}, {10, {0.02, 0}}}, 0.7);
   const double weights[] = {3, 1};
   const std::vector<SlicedQueue> queues = SlicedQueues(classes, weights).value();
   const Responses responses = SimulateSharing(
@@ -187,20 +187,20 @@ TEST(SlicedQueues, FollowWeights) {
         return active[0] == 0 || active[1] == 0 ? 1.0 : kind == 0 ? 0.75 : 0.25;
       });
   for (std::size_t i = 0; i < 2; ++i) {
-    const Estimate mean = MeanOf(responses[i]);
+    const Measured mean = MeanOf(responses[i]);
     EXPECT_NEAR(queues[i].mean_s, mean.value, 0.15 * mean.value + mean.half_width) << i;
   }
   EXPECT_LT(queues[0].mean_s, 0.8 * queues[1].mean_s);
 }
 
 TEST(SlicedQueues, RefuseBadInput) {
-  const Mix classes{{10, {0.02, 0}}, {10, {0.02, 0}}};
+  const Loads classes{{10, {0.02, 0}}, {10, {0.02, 0}}};
   const double one[] = {1};
   EXPECT_FALSE(SlicedQueues(classes, one));
   const double none[] = {1, 0};
   EXPECT_FALSE(SlicedQueues(classes, none));
   EXPECT_EQ(SlicedQueues(Scaled(classes, 1)).error().code(), StatusCode::kResourceExhausted);
-  const Mix idle{{0, {0.02, 0}}};
+  const Loads idle{{0, {0.02, 0}}};
   EXPECT_EQ(SlicedQueues(idle)->front().mean_s, 0.02);
 }
 
@@ -214,7 +214,7 @@ TEST(OnShare, IsAServerOfItsOwn) {
 }
 
 // Mean response by model, alone and together (tests/data/ibis/README.md).
-std::map<std::string, std::array<double, 2>> Measured(const std::string& name) {
+std::map<std::string, std::array<double, 2>> BoardMeans(const std::string& name) {
   std::ifstream file(DULY_TEST_DATA "/ibis/" + name);
   std::map<std::string, std::array<double, 2>> sums;
   std::map<std::string, std::array<double, 2>> counts;
@@ -239,7 +239,7 @@ std::map<std::string, std::array<double, 2>> Measured(const std::string& name) {
 }
 
 TEST(IbisBursts, NanoShares) {
-  const auto measured = Measured("nano_three_at_once.csv");
+  const auto measured = BoardMeans("nano_three_at_once.csv");
   ASSERT_EQ(measured.size(), 3U);
   std::vector<double> alone;
   for (const auto& [model, times] : measured) alone.push_back(times[0]);
@@ -249,7 +249,7 @@ TEST(IbisBursts, NanoShares) {
 }
 
 TEST(IbisBursts, EdgeTpuServesInOrder) {
-  const auto measured = Measured("edgetpu_five_at_once.csv");
+  const auto measured = BoardMeans("edgetpu_five_at_once.csv");
   double sum = 0;
   for (const char* model : {"ENets-S", "ENets-M", "ENets-L", "Inception V4", "SSD Mobilenet V2"}) {
     sum += measured.at(model)[0];

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kBatches = 25;
 
-Estimate OverBatches(const std::vector<double>& observed,
+Measured OverBatches(const std::vector<double>& observed,
                      const std::function<double(std::vector<double>)>& figure) {
   std::vector<double> figures;
   const std::size_t size = observed.size() / kBatches;
@@ -44,13 +44,13 @@ double Sum(std::span<const double> values) {
 
 }  // namespace
 
-Estimate MeanOf(const std::vector<double>& observed) {
+Measured MeanOf(const std::vector<double>& observed) {
   return OverBatches(observed, [](const std::vector<double>& batch) {
     return Sum(batch) / static_cast<double>(batch.size());
   });
 }
 
-Estimate QuantileOf(const std::vector<double>& observed, double probability) {
+Measured QuantileOf(const std::vector<double>& observed, double probability) {
   return OverBatches(observed, [probability](std::vector<double> batch) {
     const auto at = batch.begin() +
                     static_cast<std::ptrdiff_t>(probability * static_cast<double>(batch.size()));

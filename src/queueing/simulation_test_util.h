@@ -14,13 +14,13 @@ namespace duly::queueing {
 
 // A mean over a simulated run and the half width of its 99.9 % confidence interval, from 25 batches
 // one after the other (Student's t with 24 degrees of freedom).
-struct Estimate {
+struct Measured {
   double value = 0;
   double half_width = 0;
 };
-Estimate MeanOf(const std::vector<double>& observed);
+Measured MeanOf(const std::vector<double>& observed);
 // Quantile of each batch.
-Estimate QuantileOf(const std::vector<double>& observed, double probability);
+Measured QuantileOf(const std::vector<double>& observed, double probability);
 
 // Of the family in service_time.h.
 double Draw(const ServiceTime& service, RandomStream& stream);

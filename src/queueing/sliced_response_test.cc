@@ -11,9 +11,9 @@
 namespace duly::queueing {
 namespace {
 
-using Mix = std::vector<ClassLoad>;
+using Loads = std::vector<ClassLoad>;
 
-SlicedResponse ResponseOf(const Mix& mix, std::size_t kind,
+SlicedResponse ResponseOf(const Loads& mix, std::size_t kind,
                           const std::vector<double>& weights = {}) {
   return {mix, weights, SlicedQueues(mix, weights).value(), kind};
 }
@@ -22,7 +22,7 @@ SlicedResponse ResponseOf(const Mix& mix, std::size_t kind,
 TEST(SlicedResponse, OfShortBesideLongRequestsIsTheServiceOnceOrTwice) {
   // The short one is rare, so that it never waits; the long one is there at once and throughout
   // with rho (1 - s / l), at least for a part with rho + lambda s more.
-  const Mix mix{{1e-6, {0.01, 0}}, {2, {0.1, 0}}};
+  const Loads mix{{1e-6, {0.01, 0}}, {2, {0.1, 0}}};
   const SlicedResponse response = ResponseOf(mix, 0);
   EXPECT_NEAR(response.Quantile(0.5), 0.01, 1e-9);
   EXPECT_NEAR(response.Quantile(0.78), 0.01, 1e-9);
@@ -34,14 +34,14 @@ TEST(SlicedResponse, OfShortBesideLongRequestsIsTheServiceOnceOrTwice) {
 }
 
 TEST(SlicedResponse, FollowsWeights) {
-  const Mix mix{{15, {0.02, 0}}, {15, {0.02, 0}}};
+  const Loads mix{{15, {0.02, 0}}, {15, {0.02, 0}}};
   const std::vector<double> weights{3, 1};
   const Responses seen = SimulateSharing(
       mix, Order::kOneOfEachClass, 60000, 6, [](const std::vector<int>& active, int kind) {
         return active[0] == 0 || active[1] == 0 ? 1.0 : kind == 0 ? 0.75 : 0.25;
       });
   for (std::size_t i = 0; i < 2; ++i) {
-    const Estimate p95 = QuantileOf(seen[i], 0.95);
+    const Measured p95 = QuantileOf(seen[i], 0.95);
     EXPECT_NEAR(ResponseOf(mix, i, weights).Quantile(0.95), p95.value,
                 0.3 * p95.value + p95.half_width)
         << i;
@@ -51,7 +51,7 @@ TEST(SlicedResponse, FollowsWeights) {
 TEST(SlicedResponse, IsFiniteAndAscendingForAnyMix) {
   for (const std::size_t count : {2U, 3U, 12U, 40U}) {
     for (const double load : {1e-9, 0.5, 0.95, 0.999999}) {
-      Mix mix;
+      Loads mix;
       for (std::size_t i = 0; i < count; ++i) {
         const double service = 0.001 * std::pow(1.2, static_cast<double>(i));
         mix.push_back({load / static_cast<double>(count) / service,
@@ -72,7 +72,7 @@ TEST(SlicedResponse, IsFiniteAndAscendingForAnyMix) {
 }
 
 TEST(SlicedResponse, OfAClassThatNobodyAsksForIsWhatOneRequestWouldSee) {
-  const Mix mix{{0, {0.01, 0}}, {2, {0.1, 0}}};
+  const Loads mix{{0, {0.01, 0}}, {2, {0.1, 0}}};
   EXPECT_NEAR(ResponseOf(mix, 0).Quantile(0.99), 0.02, 1e-9);
 }
 

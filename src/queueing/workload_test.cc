@@ -15,7 +15,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr double kQuantiles[] = {0.5, 0.9, 0.95, 0.99, 0.999};
+constexpr double kProbabilities[] = {0.5, 0.9, 0.95, 0.99, 0.999};
 
 // Crommelin (1932), by Erlang's sum: P(W <= t) for M/D/1 with service 1.
 double WaitOfConstantService(double rate, double t) {
@@ -38,7 +38,7 @@ TEST(WaitDistribution, OfConstantServiceIsCrommelins) {
           << rho << " " << t;
     }
     const ResponsePart response[] = {{.service = {1, 0}}};
-    for (const double q : kQuantiles) {
+    for (const double q : kProbabilities) {
       const double t = wait->Quantile(response, q).value();
       if (q <= 1 - rho) {
         EXPECT_NEAR(t, 1, 1e-6);
@@ -63,7 +63,7 @@ TEST(WaitDistribution, OfExponentialServiceIsKnown) {
         WaitDistribution::Create(FcfsWorkload(classes).value(), 0.999);
     ASSERT_TRUE(wait);
     const ResponsePart response[] = {{.service = {0.02, 1}}};
-    for (const double q : kQuantiles) {
+    for (const double q : kProbabilities) {
       const double exact = -0.02 / (1 - rho) * std::log(1 - q);
       EXPECT_NEAR(wait->Quantile(response, q).value() / exact, 1, 0.005) << rho << " " << q;
     }
@@ -112,7 +112,7 @@ TEST(WaitDistribution, OfSeveralClassesMeetsSimulation) {
   for (std::size_t i = 0; i < 3; ++i) {
     const ResponsePart response[] = {{.service = classes[i].service}};
     for (const double q : {0.5, 0.9, 0.95, 0.99}) {
-      const Estimate observed = QuantileOf(responses[i], q);
+      const Measured observed = QuantileOf(responses[i], q);
       const double predicted = wait->Quantile(response, q).value();
       EXPECT_NEAR(observed.value, predicted, observed.half_width + 0.005 * predicted)
           << i << " " << q;
@@ -172,7 +172,7 @@ TEST(Workload, WithServiceThatDependsOnTheClassBeforeMeetsSimulation) {
           });
       const double p = 6.0 / 13;
       for (int j = 0; j < 2; ++j) {
-        const Estimate mean = MeanOf(responses[static_cast<std::size_t>(j)]);
+        const Measured mean = MeanOf(responses[static_cast<std::size_t>(j)]);
         const double service = p * kPair[0][j] + (1 - p) * kPair[1][j];
         EXPECT_NEAR(mean.value, work->mean_s() + service, mean.half_width)
             << load << " " << cv2 << " " << j;
@@ -183,7 +183,7 @@ TEST(Workload, WithServiceThatDependsOnTheClassBeforeMeetsSimulation) {
         const ResponsePart parts[] = {{.phase = 0, .service = {kPair[0][j], cv2}},
                                       {.phase = 1, .service = {kPair[1][j], cv2}}};
         for (const double q : {0.5, 0.95, 0.99}) {
-          const Estimate observed = QuantileOf(responses[static_cast<std::size_t>(j)], q);
+          const Measured observed = QuantileOf(responses[static_cast<std::size_t>(j)], q);
           const double predicted = wait->Quantile(parts, q).value();
           EXPECT_NEAR(observed.value, predicted, observed.half_width + 0.005 * predicted)
               << load << " " << cv2 << " " << j << " " << q;

@@ -29,7 +29,6 @@ using ParseInfoTree = pb::TextFormat::ParseInfoTree;
 
 // A day: beyond it, a delay in microseconds is a mistake.
 constexpr std::uint64_t kMaxMicroseconds = 86'400'000'000;
-constexpr std::uint32_t kMaxWarmupRuns = 1000;
 constexpr int kMaxNesting = 100;
 
 struct Refusal {

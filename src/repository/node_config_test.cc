@@ -13,7 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::string FaultsOf(const std::string& text) {
+std::string NodeFaults(const std::string& text) {
   Faults faults;
   ParseNodeConfig(text, "node.yaml", faults);
   return faults.ToString();
@@ -153,17 +153,17 @@ TEST(NodeConfig, DefaultIsOneCpuDeviceWhoseSizeIsNotSettled) {
   EXPECT_EQ(faults.ToString(), "");
 }
 
-struct BadFile {
+struct BadNodeFile {
   std::string text;
   std::string faults;
 };
-class NodeConfigRefuses : public testing::TestWithParam<BadFile> {};
+class NodeConfigRefuses : public testing::TestWithParam<BadNodeFile> {};
 
 TEST_P(NodeConfigRefuses, WithItsPlaceAndWhatIsExpected) {
-  EXPECT_EQ(FaultsOf(GetParam().text), GetParam().faults) << GetParam().text;
+  EXPECT_EQ(NodeFaults(GetParam().text), GetParam().faults) << GetParam().text;
 }
 
-const BadFile kBad[] = {
+const BadNodeFile kBadNode[] = {
     {"device: []",
      "node.yaml:1:1: unknown key 'device' (did you mean 'devices'?): expected one of: devices, "
      "applications, placement, policy, limits"},
@@ -249,10 +249,10 @@ const BadFile kBad[] = {
      "node.yaml:1:26: queue_requests is '0': expected an integer from 1 to 1000000\n"
      "node.yaml:1:35: body is '-1': expected a size in bytes, such as 512, 64kB or 8MiB"},
 };
-INSTANTIATE_TEST_SUITE_P(BadFiles, NodeConfigRefuses, testing::ValuesIn(kBad));
+INSTANTIATE_TEST_SUITE_P(BadFiles, NodeConfigRefuses, testing::ValuesIn(kBadNode));
 
 TEST(NodeConfig, TenFaultsAreTenLinesInTheOrderOfTheFile) {
-  EXPECT_EQ(FaultsOf("devices:\n"
+  EXPECT_EQ(NodeFaults("devices:\n"
                      "  - {name: cpu, kind: cpu, slots: -1}\n"
                      "  - {name: cpu, kind: cpu, threads: many}\n"
                      "  - {name: x, kind: tpu}\n"

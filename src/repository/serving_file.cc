@@ -12,8 +12,6 @@
 namespace duly {
 namespace {
 
-constexpr std::uint32_t kMaxWarmupRuns = 1000;
-
 void ReadVariant(const YamlValue& value, ServingFile& serving) {
   VariantSpec variant;
   YamlMap map = value.AsMap();

@@ -11,6 +11,9 @@
 
 namespace duly {
 
+// The most runs on zeros that a repository may ask for.
+inline constexpr std::uint32_t kMaxWarmupRuns = 1000;
+
 // What duly.yaml says: the variants of a model and what it promises by default.
 //
 //   default_variant: m-int8          # default: the first

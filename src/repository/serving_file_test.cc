@@ -10,7 +10,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::string FaultsOf(const std::string& text) {
+std::string ServingFaults(const std::string& text) {
   Faults faults;
   ParseServingFile(text, "duly.yaml", faults);
   return faults.ToString();
@@ -53,17 +53,17 @@ variants:
   EXPECT_EQ(file.file_places[1], (Place{"duly.yaml", 9, 11}));
 }
 
-struct BadFile {
+struct BadServingFile {
   std::string text;
   std::string faults;
 };
-class ServingFileRefuses : public testing::TestWithParam<BadFile> {};
+class ServingFileRefuses : public testing::TestWithParam<BadServingFile> {};
 
 TEST_P(ServingFileRefuses, WithItsPlaceAndWhatIsExpected) {
-  EXPECT_EQ(FaultsOf(GetParam().text), GetParam().faults) << GetParam().text;
+  EXPECT_EQ(ServingFaults(GetParam().text), GetParam().faults) << GetParam().text;
 }
 
-const BadFile kBad[] = {
+const BadServingFile kBadServing[] = {
     {"slo: 50", "duly.yaml:1:6: slo is '50': expected a duration, such as 250us, 20ms or 1.5s"},
     {"timeout: 0ms",
      "duly.yaml:1:10: timeout is '0ms': expected a duration above 0, such as 250us, 20ms or 1.5s"},
@@ -95,14 +95,14 @@ const BadFile kBad[] = {
     {"variants: [{name: a, file: a, memory: 12MiBB}]",
      "duly.yaml:1:39: memory is '12MiBB': expected a size in bytes, such as 512, 64kB or 8MiB"},
 };
-INSTANTIATE_TEST_SUITE_P(BadFiles, ServingFileRefuses, testing::ValuesIn(kBad));
+INSTANTIATE_TEST_SUITE_P(BadFiles, ServingFileRefuses, testing::ValuesIn(kBadServing));
 
 TEST(ServingFile, RefusesMoreVariantsThanMasksHold) {
   std::string text = "variants:\n";
   for (std::size_t i = 0; i <= kMaxVariants; ++i) {
     text += "  - {name: v" + std::to_string(i) + ", file: a}\n";
   }
-  EXPECT_EQ(FaultsOf(text), "duly.yaml:2:3: there are 33 variants: expected at most 32");
+  EXPECT_EQ(ServingFaults(text), "duly.yaml:2:3: there are 33 variants: expected at most 32");
 }
 
 TEST(StaysInside, RefusesWhateverLeavesTheFolder) {

@@ -26,7 +26,7 @@ std::vector<T> ValuesOf(const Tensor& tensor) {
 }
 
 // Up to 4 rows of "a" FP32 [-1,2], "b" INT32 [-1,-1] and, if it is sent, "t" BYTES [-1,1].
-ModelSpec Model() {
+ModelSpec SampledModel() {
   ModelSpec model;
   model.max_rows = 4;
   model.inputs = {{"a", DataType::kFp32, {-1, 2}, false},
@@ -67,7 +67,7 @@ TEST_F(WarmUpTest, MakesTheInputsThatASampleNamesAndZerosOfOthers) {
   WarmUpSample sample;
   sample.rows = 3;
   sample.inputs = {Input("b", DataType::kInt32, {50}, Data::kRandom)};
-  const std::vector<Tensor> inputs = WarmUpInputs(sample, Model()).value();
+  const std::vector<Tensor> inputs = WarmUpInputs(sample, SampledModel()).value();
   ASSERT_EQ(inputs.size(), 2U);
   EXPECT_EQ(inputs[0].name, "a");
   EXPECT_EQ(inputs[0].shape, (Shape{3, 2}));
@@ -89,7 +89,7 @@ TEST_F(WarmUpTest, ReadsOneRowFromAFile) {
   sample.inputs = {
       Input("a", DataType::kFp32, {2}, Data::kFile, file),
       Input("t", DataType::kBytes, {1}, Data::kFile, folder_.Write("t", {"\3\0\0\0cat", 7}))};
-  const std::vector<Tensor> inputs = WarmUpInputs(sample, Model()).value();
+  const std::vector<Tensor> inputs = WarmUpInputs(sample, SampledModel()).value();
   EXPECT_THAT(ValuesOf<float>(inputs.at(0)), ElementsAre(0.5F, -2, 0.5F, -2));
   EXPECT_EQ(inputs.at(2).shape, (Shape{2, 1}));
   EXPECT_THAT(SplitBytesTensor(inputs[2].data.data(), 2).value(), ElementsAre("cat", "cat"));
@@ -100,7 +100,7 @@ TEST_F(WarmUpTest, SaysWhatDoesNotFitTheModel) {
     WarmUpSample sample;
     sample.rows = rows;
     sample.inputs = {std::move(input)};
-    const auto inputs = WarmUpInputs(sample, Model());
+    const auto inputs = WarmUpInputs(sample, SampledModel());
     return inputs ? "" : inputs.error().message();
   };
   const std::string file = folder_.Write("f", "1234567");
@@ -120,7 +120,7 @@ TEST_F(WarmUpTest, SaysWhatDoesNotFitTheModel) {
 }
 
 TEST_F(WarmUpTest, RunsOnZerosAndThenEverySampleAsOftenAsItSays) {
-  ModelSpec model = Model();
+  ModelSpec model = SampledModel();
   model.warmup_runs = 2;
   model.warmup_samples = {{"first", 4, 3, {}}, {"second", 1, 1, {}}};
   NotingVariant variant;

@@ -24,7 +24,7 @@ constexpr double kDefaultQuantile = 0.95;
 constexpr const char* kElsewhere = "another node";
 
 template <typename... Values>
-tl::unexpected<Status> Invalid(fmt::format_string<Values...> format, Values&&... values) {
+tl::unexpected<Status> BadApplication(fmt::format_string<Values...> format, Values&&... values) {
   return Error(StatusCode::kInvalidArgument, "application: {}",
                fmt::format(format, std::forward<Values>(values)...));
 }
@@ -34,14 +34,14 @@ Result<double> ReadNumber(const nlohmann::json& value, std::string_view name, do
   const double number =
       value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
   if (number >= least && number <= most) return number;
-  return Invalid("'{}': expected a number from {} to {}", name, least, most);
+  return BadApplication("'{}': expected a number from {} to {}", name, least, most);
 }
 
 Result<std::string> ReadText(const nlohmann::json& value, std::string_view name) {
   constexpr std::size_t kMost = 256;
   const auto* text = value.get_ptr<const std::string*>();
   if (text != nullptr && !text->empty() && text->size() <= kMost) return *text;
-  return Invalid("'{}': expected a name of 1 to {} bytes", name, kMost);
+  return BadApplication("'{}': expected a name of 1 to {} bytes", name, kMost);
 }
 
 struct Asked {
@@ -81,7 +81,7 @@ Status ReadField(const std::string& key, const nlohmann::json& value, Asked& ask
     }
     const Result<double> read = ReadNumber(value, key, 0.5, 0.9999);
     if (!read) {
-      return Invalid("'percentile': expected \"mean\" or a number from 0.5 to 0.9999").value();
+      return BadApplication("'percentile': expected \"mean\" or a number from 0.5 to 0.9999").value();
     }
     asked.candidate.slo.quantile = *read;
     return Status();
@@ -92,17 +92,17 @@ Status ReadField(const std::string& key, const nlohmann::json& value, Asked& ask
       asked.spec.on_miss = on_miss;
       return Status();
     }
-    return Invalid("'on_miss': expected refuse, serve-late or degrade").value();
+    return BadApplication("'on_miss': expected refuse, serve-late or degrade").value();
   }
   if (key == "weight") return number(asked.spec.weight, kLeast, kMost);
   if (key == "memory_bytes") {
     if (!value.is_number_unsigned()) {
-      return Invalid("'memory_bytes': expected a whole number of bytes").value();
+      return BadApplication("'memory_bytes': expected a whole number of bytes").value();
     }
     asked.candidate.memory_bytes = value.get<std::uint64_t>();
     return Status();
   }
-  return Invalid(
+  return BadApplication(
              "unknown field '{}': expected name, model, rate_per_s, slo_ms, percentile, on_miss, "
              "weight or memory_bytes",
              key)
@@ -114,7 +114,7 @@ Result<Asked> ReadApplication(std::string_view body) {
   Asked asked;
   asked.candidate.slo.quantile = kDefaultQuantile;
   for (const char* required : {"name", "model", "rate_per_s", "slo_ms"}) {
-    if (!json.contains(required)) return Invalid("'{}' is missing", required);
+    if (!json.contains(required)) return BadApplication("'{}' is missing", required);
   }
   for (const auto& [key, value] : json.items()) {
     DULY_RETURN_IF_ERROR(ReadField(key, value, asked));

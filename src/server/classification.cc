@@ -20,7 +20,7 @@
 namespace duly {
 namespace {
 
-using Labels = std::span<const std::string>;
+using LabelList = std::span<const std::string>;
 
 // Elements of FP16 and BF16.
 struct Half {
@@ -48,7 +48,7 @@ bool Precedes(T a, T b) {
 
 template <typename Element>
 Buffer LargestOf(std::span<const std::byte> data, std::size_t rows, std::size_t classes,
-                 std::size_t count, Labels labels) {
+                 std::size_t count, LabelList labels) {
   using Value = decltype(ValueOf(Element{}));
   std::vector<Value> values(classes);
   std::vector<std::size_t> order(classes);
@@ -86,7 +86,7 @@ Buffer LargestOf(std::span<const std::byte> data, std::size_t rows, std::size_t 
 }
 
 Buffer Largest(DataType type, std::span<const std::byte> data, std::size_t rows,
-               std::size_t classes, std::size_t count, Labels labels) {
+               std::size_t classes, std::size_t count, LabelList labels) {
   switch (type) {
     case DataType::kUint8:
       return LargestOf<std::uint8_t>(data, rows, classes, count, labels);
@@ -136,7 +136,7 @@ Result<Tensor> Classify(const ModelSpec& model, const Tensor& output, std::uint3
   const std::int64_t rows = batches ? shape[0] : 1;
   const std::int64_t classes = batches ? ElementCount(shape.subspan(1)).value_or(0) : *elements;
   const std::int64_t kept = std::min<std::int64_t>(count, classes);
-  Labels labels;
+  LabelList labels;
   for (const auto& [name, of_output] : model.labels) {
     if (name == output.name) labels = of_output;
   }

@@ -21,7 +21,7 @@
 namespace duly {
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t{1} << 20;
+constexpr std::size_t kMostMessageBytes = std::size_t{1} << 20;
 
 struct World {
   World() { google::protobuf::SetLogHandler(nullptr); }
@@ -52,7 +52,7 @@ void CheckAnswer(const InferCall& call) {
 void Read(const World& world, grpc_compression_algorithm compression, std::string_view text,
           std::size_t slice_bytes) {
   grpc::ByteBuffer bytes = Received(compression, text, slice_bytes);
-  const auto message = GrpcInferMessage::Parse(bytes, kMostBytes);
+  const auto message = GrpcInferMessage::Parse(bytes, kMostMessageBytes);
   DULY_CHECK(!bytes.Valid());
   if (!message) return CheckRefused(message.error());
   const Result<InferCall> call = DecodeGrpcInfer(*message, world.service);

@@ -110,19 +110,19 @@ std::string_view PathOf(std::string_view target) {
   return target.substr(0, target.find_first_of("?#"));
 }
 
-HttpReply Json(std::string body) {
+HttpReply JsonReply(std::string body) {
   HttpReply reply;
   reply.body = std::move(body);
   return reply;
 }
 
 // Names come from files; bytes that are not UTF-8 must not throw.
-HttpReply Json(const nlohmann::ordered_json& json) {
-  return Json(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+HttpReply JsonReply(const nlohmann::ordered_json& json) {
+  return JsonReply(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 HttpReply ErrorReplyOf(std::uint16_t code, std::string_view message) {
-  HttpReply reply = Json(ErrorJson(message));
+  HttpReply reply = JsonReply(ErrorJson(message));
   reply.code = code;
   return reply;
 }
@@ -254,19 +254,19 @@ HttpReply HttpRoutes::ErrorReply(const Status& status) {
 HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
   switch (route.kind) {
     case Kind::kLive:
-      return Json(std::string(R"({"live":true})"));
+      return JsonReply(std::string(R"({"live":true})"));
     case Kind::kReady: {
       const bool ready = service_.ready();
-      HttpReply reply = Json({{"ready", ready}});
+      HttpReply reply = JsonReply({{"ready", ready}});
       if (!ready) reply.code = 400;
       return reply;
     }
     case Kind::kServer:
-      return Json(ToJson(service_.ServerMetadata()));
+      return JsonReply(ToJson(service_.ServerMetadata()));
     case Kind::kModels:
-      return Json({{"models", service_.ModelNames()}});
+      return JsonReply({{"models", service_.ModelNames()}});
     case Kind::kAllStats:
-      return Json(ToJson(service_.AllStatistics()));
+      return JsonReply(ToJson(service_.AllStatistics()));
     case Kind::kIndex:
     case Kind::kLoad:
     case Kind::kUnload: {
@@ -288,7 +288,7 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
     }
     case Kind::kMetrics: {
       const ApplicationService* const applications = service_.applications();
-      HttpReply reply = Json(MetricsText(
+      HttpReply reply = JsonReply(MetricsText(
           node().Models(), node().Stats(), limits_ ? limits_() : LimitCounts(),
           applications == nullptr ? std::vector<ApplicationHeat>() : applications->Heats()));
       reply.content_type = kMetricsContentType;
@@ -357,7 +357,7 @@ Result<HttpReply> HttpRoutes::AnswerRepository(const HttpRoute& route, const Buf
       if (model.value(key, "").empty()) model.erase(key);
     }
   }
-  return Json(models);
+  return JsonReply(models);
 }
 
 Result<HttpReply> HttpRoutes::AnswerApplications(const HttpRoute& route, const Buffer& body) const {
@@ -370,10 +370,10 @@ Result<HttpReply> HttpRoutes::AnswerApplications(const HttpRoute& route, const B
     DULY_RETURN_IF_ERROR(applications->Remove(route.segment));
     return HttpReply();
   }
-  if (route.method != HttpMethod::kPost) return Json(applications->List());
+  if (route.method != HttpMethod::kPost) return JsonReply(applications->List());
   const std::string_view text(reinterpret_cast<const char*>(body.data().data()), body.size());
   DULY_ASSIGN_OR_RETURN(const ApplicationService::Answer answer, applications->Admit(text));
-  HttpReply reply = Json(answer.json);
+  HttpReply reply = JsonReply(answer.json);
   if (!answer.accepted) reply.code = kConflict;
   return reply;
 }
@@ -388,7 +388,7 @@ Result<HttpReply> HttpRoutes::AnswerLogging(const HttpRoute& route, const Buffer
   nlohmann::ordered_json settings = ToJson(response)["settings"];
   // Each stands for the only member that it has.
   for (auto& value : settings) value = nlohmann::ordered_json(value.front());
-  return Json(settings);
+  return JsonReply(settings);
 }
 
 Result<HttpReply> HttpRoutes::AnswerTracing(const HttpRoute& route, const Buffer& body) const {
@@ -400,7 +400,7 @@ Result<HttpReply> HttpRoutes::AnswerTracing(const HttpRoute& route, const Buffer
   request.set_model_name(route.model);
   DULY_ASSIGN_OR_RETURN(const inference::TraceSettingResponse response,
                         service_.TraceSetting(request));
-  return Json(ToTraceJson(response));
+  return JsonReply(ToTraceJson(response));
 }
 
 Result<HttpReply> HttpRoutes::AnswerModel(const HttpRoute& route) const {
@@ -408,22 +408,22 @@ Result<HttpReply> HttpRoutes::AnswerModel(const HttpRoute& route) const {
     case Kind::kModelReady: {
       DULY_ASSIGN_OR_RETURN(const std::shared_ptr<const ServedModel> model,
                             service_.FindModel(route.model, route.version));
-      return Json({{"name", model->spec.name}, {"ready", true}});
+      return JsonReply({{"name", model->spec.name}, {"ready", true}});
     }
     case Kind::kModelConfig: {
       DULY_ASSIGN_OR_RETURN(const inference::ModelConfig config,
                             service_.ModelConfig(route.model, route.version));
-      return Json(ToJson(config));
+      return JsonReply(ToJson(config));
     }
     case Kind::kModelStats: {
       DULY_ASSIGN_OR_RETURN(const inference::ModelStatisticsResponse statistics,
                             service_.ModelStatistics(route.model, route.version));
-      return Json(ToJson(statistics));
+      return JsonReply(ToJson(statistics));
     }
     default: {
       DULY_ASSIGN_OR_RETURN(const inference::ModelMetadataResponse metadata,
                             service_.ModelMetadata(route.model, route.version));
-      return Json(ToJson(metadata));
+      return JsonReply(ToJson(metadata));
     }
   }
 }
@@ -434,7 +434,7 @@ Result<HttpReply> HttpRoutes::AnswerMemory(const HttpRoute& route, const Buffer&
     case Kind::kSystemMemoryStatus: {
       DULY_ASSIGN_OR_RETURN(const inference::SystemSharedMemoryStatusResponse status,
                             service.SystemStatus(route.segment));
-      return Json(ValuesOf(ToJson(status)["regions"]));
+      return JsonReply(ValuesOf(ToJson(status)["regions"]));
     }
     case Kind::kSystemMemoryRegister: {
       inference::SystemSharedMemoryRegisterRequest request;
@@ -452,7 +452,7 @@ Result<HttpReply> HttpRoutes::AnswerMemory(const HttpRoute& route, const Buffer&
     case Kind::kCudaMemoryStatus: {
       DULY_ASSIGN_OR_RETURN(const inference::CudaSharedMemoryStatusResponse status,
                             service.CudaStatus(route.segment));
-      return Json(ValuesOf(ToJson(status)["regions"]));
+      return JsonReply(ValuesOf(ToJson(status)["regions"]));
     }
     case Kind::kCudaMemoryRegister:
       DULY_RETURN_IF_ERROR(service.CudaRegister(route.segment));

@@ -29,7 +29,7 @@ using nlohmann::json;
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 
-constexpr std::string_view kCopy = "/v2/models/copy/infer";
+constexpr std::string_view kCopyInfer = "/v2/models/copy/infer";
 constexpr std::string_view kSmall =
     R"({"inputs":[{"name":"in0","shape":[2],"datatype":"FP32","data":[1,2]}]})";
 
@@ -197,7 +197,7 @@ TEST_F(HttpServingTokens, ARefusalSaysWhatIsMissing) {
 }
 
 TEST_F(HttpServingTokens, NoBodyIsReadForThoseWhoMayNotSendIt) {
-  for (const std::string_view target : {kCopy, std::string_view("/v2/health/live")}) {
+  for (const std::string_view target : {kCopyInfer, std::string_view("/v2/health/live")}) {
     for (const std::string_view length :
          {"Content-Length: 1000000", "Transfer-Encoding: chunked"}) {
       TestClient client(server_->port());
@@ -208,17 +208,17 @@ TEST_F(HttpServingTokens, NoBodyIsReadForThoseWhoMayNotSendIt) {
       EXPECT_EQ(reply.headers.at("connection"), "close");
     }
   }
-  EXPECT_EQ(Call(PostRequest(kCopy, kSmall)).code, 401);
-  EXPECT_EQ(Call(PostRequest(kCopy, kSmall, "Authorization: Bearer beta\r\n")).code, 403);
-  EXPECT_EQ(Call(PostRequest(kCopy, kSmall, "Authorization: Bearer alpha\r\n")).code, 200);
+  EXPECT_EQ(Call(PostRequest(kCopyInfer, kSmall)).code, 401);
+  EXPECT_EQ(Call(PostRequest(kCopyInfer, kSmall, "Authorization: Bearer beta\r\n")).code, 403);
+  EXPECT_EQ(Call(PostRequest(kCopyInfer, kSmall, "Authorization: Bearer alpha\r\n")).code, 200);
 }
 
 TEST_F(HttpServingTokens, EachRequestOfAConnectionIsJudgedByItself) {
   TestClient client(server_->port());
-  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall, "Authorization: Bearer alpha\r\n")).code, 200);
+  EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall, "Authorization: Bearer alpha\r\n")).code, 200);
   EXPECT_EQ(client.Call(GetRequest("/v2")).code, 401);
   EXPECT_EQ(client.Call(GetRequest("/v2/health/live")).code, 200);
-  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 401);
+  EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall)).code, 401);
   EXPECT_TRUE(client.ReadsEnd());
 }
 
@@ -318,7 +318,7 @@ TEST_F(HttpServing, RoutesMatchWholePathsAndNamesAreDecoded) {
 TEST_F(HttpServing, WrongMethodsAreToldTheRightOnes) {
   Serve();
   TestClient client(server_->port());
-  TestReply reply = client.Call(GetRequest(kCopy));
+  TestReply reply = client.Call(GetRequest(kCopyInfer));
   EXPECT_EQ(reply.code, 405);
   EXPECT_EQ(reply.headers["allow"], "POST");
   reply = client.Call(PostRequest("/v2/health/live", "{}"));
@@ -462,7 +462,7 @@ TEST_F(HttpServing, JsonInferenceRoundTrips) {
   Serve();
   TestClient client(server_->port());
   for (int i = 0; i < 3; ++i) {
-    const TestReply reply = client.Call(PostRequest(kCopy, kSmall));
+    const TestReply reply = client.Call(PostRequest(kCopyInfer, kSmall));
     EXPECT_EQ(reply.code, 200);
     EXPECT_EQ(reply.headers.at("content-type"), "application/json");
     EXPECT_EQ(json::parse(reply.body), json::parse(R"({"model_name":"copy","model_version":"1",
@@ -516,7 +516,7 @@ TEST_F(HttpServing, LargeJsonTensorsGoThroughTheParseThreadAndBack) {
   EXPECT_EQ(
       client.Call(PostRequest("/v2/models/large/infer", body.substr(0, body.size() - 2))).code,
       400);
-  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200);
+  EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall)).code, 200);
 }
 
 TEST_F(HttpServing, RawBinaryRequestsAreAnsweredInBinary) {
@@ -534,7 +534,7 @@ TEST_F(HttpServing, PipelinedRequestsAreAnsweredInOrder) {
   std::string all;
   for (int i = 0; i < 40; ++i) {
     all += PostRequest(
-        kCopy,
+        kCopyInfer,
         fmt::format(
             R"({{"id":"{}","inputs":[{{"name":"in0","shape":[1],"datatype":"FP32","data":[1]}}]}})",
             i));
@@ -558,8 +558,8 @@ TEST_F(HttpServing, PipelinedRequestsWaitForSlowOnesBeforeThem) {
   node_.HoldRequests();
   Serve();
   TestClient client(server_->port());
-  client.Send(PostRequest(kCopy, kSmall) + GetRequest("/v2/health/live") +
-              PostRequest(kCopy, kSmall));
+  client.Send(PostRequest(kCopyInfer, kSmall) + GetRequest("/v2/health/live") +
+              PostRequest(kCopyInfer, kSmall));
   ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
   EXPECT_TRUE(node_.ReleaseOne());  // on this thread: the answer is handed over to the connection's
   EXPECT_EQ(client.Read().code, 200);
@@ -578,7 +578,7 @@ TEST_F(HttpServing, ChunkedBodiesMayBeCutAnywhere) {
   }
   chunks += "0\r\nTrailer: Content-Length: 5\r\n\r\n";
   const std::string request = fmt::format(
-      "POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}", kCopy, chunks);
+      "POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}", kCopyInfer, chunks);
   TestClient client(server_->port());
   for (std::size_t cut = 1; cut < request.size(); ++cut) {
     client.Send(request.substr(0, cut));
@@ -624,14 +624,14 @@ TEST_F(HttpServing, ClientsThatExpectContinueAreToldToGoOn) {
   client.Send(
       fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n"
                   "Expect: 100-continue\r\n\r\n",
-                  kCopy, kSmall.size()));
+                  kCopyInfer, kSmall.size()));
   EXPECT_EQ(client.Read(TestClient::Body::kAbsent).code, 100);
   EXPECT_EQ(client.Call(kSmall).code, 200);
   // Too large: told so instead, before it is sent.
   client.Send(
       fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n"
                   "Expect: 100-continue\r\n\r\n",
-                  kCopy, 1ULL << 40));
+                  kCopyInfer, 1ULL << 40));
   EXPECT_EQ(client.Read().code, 413);
   EXPECT_TRUE(client.ReadsEnd());
 }
@@ -643,7 +643,7 @@ struct BadBytes {
 };
 
 std::string Head(std::string_view lines) {
-  return fmt::format("POST {} HTTP/1.1\r\nHost: x\r\n{}\r\n", kCopy, lines);
+  return fmt::format("POST {} HTTP/1.1\r\nHost: x\r\n{}\r\n", kCopyInfer, lines);
 }
 
 TEST_F(HttpServing, BrokenHttpIsRefusedAndTheConnectionClosed) {
@@ -708,60 +708,60 @@ TEST_F(HttpServing, BrokenHttpIsRefusedAndTheConnectionClosed) {
     client.FinishSending();
     EXPECT_TRUE(client.ReadsEnd()) << bad.what;
   }
-  EXPECT_EQ(Call(PostRequest(kCopy, kSmall)).code, 200);
+  EXPECT_EQ(Call(PostRequest(kCopyInfer, kSmall)).code, 200);
 }
 
 TEST_F(HttpServing, BadRequestsLeaveTheConnectionUsable) {
   Serve();
   TestClient client(server_->port());
   const std::vector<BadBytes> table{
-      {"no body", PostRequest(kCopy, ""), 400},
-      {"malformed JSON", PostRequest(kCopy, "{"), 400},
+      {"no body", PostRequest(kCopyInfer, ""), 400},
+      {"malformed JSON", PostRequest(kCopyInfer, "{"), 400},
       {"unknown model", PostRequest("/v2/models/nope/infer", kSmall), 404},
       {"unknown version", PostRequest("/v2/models/copy/versions/7/infer", kSmall), 404},
       {"JSON length beyond the body",
-       PostRequest(kCopy, kSmall, "Inference-Header-Content-Length: 5000\r\n"), 400},
+       PostRequest(kCopyInfer, kSmall, "Inference-Header-Content-Length: 5000\r\n"), 400},
       {"JSON length of nearly 2^64",
-       PostRequest(kCopy, kSmall, "Inference-Header-Content-Length: 18446744073709551615\r\n"),
+       PostRequest(kCopyInfer, kSmall, "Inference-Header-Content-Length: 18446744073709551615\r\n"),
        400},
-      {"an unknown coding", PostRequest(kCopy, kSmall, "Content-Encoding: br\r\n"), 415},
-      {"two codings", PostRequest(kCopy, kSmall, "Content-Encoding: gzip, gzip\r\n"), 415},
-      {"a coding that it has not", PostRequest(kCopy, kSmall, "Content-Encoding: gzip\r\n"), 400},
+      {"an unknown coding", PostRequest(kCopyInfer, kSmall, "Content-Encoding: br\r\n"), 415},
+      {"two codings", PostRequest(kCopyInfer, kSmall, "Content-Encoding: gzip, gzip\r\n"), 415},
+      {"a coding that it has not", PostRequest(kCopyInfer, kSmall, "Content-Encoding: gzip\r\n"), 400},
       {"half a stream",
-       PostRequest(kCopy, Deflated(kSmall).substr(0, 40), "Content-Encoding: gzip\r\n"), 400},
-      {"a compressed route without a body", PostRequest(kCopy, "", "Content-Encoding: gzip\r\n"),
+       PostRequest(kCopyInfer, Deflated(kSmall).substr(0, 40), "Content-Encoding: gzip\r\n"), 400},
+      {"a compressed route without a body", PostRequest(kCopyInfer, "", "Content-Encoding: gzip\r\n"),
        400},
-      {"a sequence", PostRequest(kCopy, R"({"parameters":{"sequence_id":1},"inputs":[]})"), 501},
+      {"a sequence", PostRequest(kCopyInfer, R"({"parameters":{"sequence_id":1},"inputs":[]})"), 501},
   };
   for (const BadBytes& bad : table) {
     const TestReply reply = client.Call(bad.bytes);
     EXPECT_EQ(reply.code, bad.code) << bad.what << ": " << reply.body;
     EXPECT_TRUE(json::parse(reply.body).contains("error")) << bad.what;
-    EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200) << bad.what;
+    EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall)).code, 200) << bad.what;
   }
 }
 
 TEST_F(HttpServing, CompressedBodiesAreAsGoodAsPlainOnes) {
   Serve();
   TestClient client(server_->port());
-  const std::string plain = client.Call(PostRequest(kCopy, kSmall)).body;
+  const std::string plain = client.Call(PostRequest(kCopyInfer, kSmall)).body;
   for (const auto& [name, format] : {std::pair{"gzip", ZlibFormat::kGzip},
                                      {"deflate", ZlibFormat::kZlib},
                                      {"deflate", ZlibFormat::kBare}}) {
     const std::string encoding = fmt::format("Content-Encoding: {}\r\n", name);
     const std::string coded = Deflated(kSmall, format);
-    TestReply reply = client.Call(PostRequest(kCopy, coded, encoding));
+    TestReply reply = client.Call(PostRequest(kCopyInfer, coded, encoding));
     EXPECT_EQ(reply.code, 200) << reply.body;
     EXPECT_EQ(reply.body, plain);
     reply = client.Call(fmt::format(
-        "POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", kCopy,
+        "POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", kCopyInfer,
         encoding, coded.size(), coded));
     EXPECT_EQ(reply.body, plain);
     // The length of the JSON part counts its bytes before compression, and the tensor is large.
     const std::string data(std::size_t{4} << 18, '\x3f');
     const std::string head = BinaryHead("[262144]", data.size());
     reply = client.Call(PostRequest(
-        kCopy, Deflated(head + data, format),
+        kCopyInfer, Deflated(head + data, format),
         fmt::format("{}Inference-Header-Content-Length: {}\r\n", encoding, head.size())));
     ASSERT_EQ(reply.code, 200) << reply.body;
     EXPECT_TRUE(reply.body.ends_with(data));
@@ -780,10 +780,10 @@ TEST_F(HttpServing, ABombIsToldSoAndTheConnectionGoesOn) {
   TestClient client(server_->port());
   // A hundred times the limit, in a tenth of it.
   const TestReply reply =
-      client.Call(PostRequest(kCopy, GzipBomb(100), "Content-Encoding: gzip\r\n"));
+      client.Call(PostRequest(kCopyInfer, GzipBomb(100), "Content-Encoding: gzip\r\n"));
   EXPECT_EQ(reply.code, 413);
   EXPECT_THAT(reply.body, HasSubstr("more than 1048576 bytes"));
-  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200);
+  EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall)).code, 200);
 }
 
 TEST_F(HttpServing, AnswersAreCompressedForWhoAsks) {
@@ -793,12 +793,12 @@ TEST_F(HttpServing, AnswersAreCompressedForWhoAsks) {
   for (int i = 0; i < 2000; ++i) numbers += ",1.5";
   const std::string request = fmt::format(
       R"({{"inputs":[{{"name":"in0","shape":[2001],"datatype":"FP32","data":[{}]}}]}})", numbers);
-  const TestReply plain = client.Call(PostRequest(kCopy, request));
+  const TestReply plain = client.Call(PostRequest(kCopyInfer, request));
   EXPECT_FALSE(plain.headers.contains("content-encoding"));
   for (const auto& [name, format] :
        {std::pair{"gzip", ZlibFormat::kGzip}, {"deflate", ZlibFormat::kZlib}}) {
     TestReply reply =
-        client.Call(PostRequest(kCopy, request, fmt::format("Accept-Encoding: {}\r\n", name)));
+        client.Call(PostRequest(kCopyInfer, request, fmt::format("Accept-Encoding: {}\r\n", name)));
     EXPECT_EQ(reply.code, 200);
     EXPECT_EQ(reply.headers["content-encoding"], name);
     EXPECT_EQ(reply.headers["vary"], "Accept-Encoding");
@@ -808,7 +808,7 @@ TEST_F(HttpServing, AnswersAreCompressedForWhoAsks) {
   }
   for (const char* other : {"gzip;q=0", "identity", "br", "identity, gzip;q=0.9", "*"}) {
     TestReply reply =
-        client.Call(PostRequest(kCopy, request, fmt::format("Accept-Encoding: {}\r\n", other)));
+        client.Call(PostRequest(kCopyInfer, request, fmt::format("Accept-Encoding: {}\r\n", other)));
     EXPECT_FALSE(reply.headers.contains("content-encoding")) << other;
     EXPECT_EQ(reply.body, plain.body) << other;
   }
@@ -820,7 +820,7 @@ TEST_F(HttpServing, CompressedAnswersSayTheLengthOfTheirPlainJson) {
   const std::string data(100000, '\x3f');
   const std::string head = BinaryHead("[25000]", data.size());
   TestReply reply = client.Call(
-      PostRequest(kCopy, head + data,
+      PostRequest(kCopyInfer, head + data,
                   fmt::format("Accept-Encoding: gzip\r\nInference-Header-Content-Length: {}\r\n",
                               head.size())));
   ASSERT_EQ(reply.code, 200);
@@ -840,19 +840,19 @@ TEST_F(HttpServing, AnswersThatCompressionDoesNotServeStayPlain) {
   const auto is_plain = [&](const std::string& request) {
     return !client.Call(request).headers.contains("content-encoding");
   };
-  EXPECT_TRUE(is_plain(PostRequest(kCopy, kSmall, kAsk)));
+  EXPECT_TRUE(is_plain(PostRequest(kCopyInfer, kSmall, kAsk)));
   // Noise.
   RandomStream random(1, "noise");
   std::string data(100000, '\0');
   for (char& byte : data) byte = static_cast<char>(random.Bits());
   const std::string head = BinaryHead("[25000]", data.size());
   EXPECT_TRUE(is_plain(
-      PostRequest(kCopy, head + data,
+      PostRequest(kCopyInfer, head + data,
                   fmt::format("{}Inference-Header-Content-Length: {}\r\n", kAsk, head.size()))));
   // A failure, however long.
   const std::string bad = fmt::format(
       R"({{"inputs":[{{"name":"{}","shape":[1],"datatype":"FP32"}}]}})", std::string(5000, 'x'));
-  EXPECT_TRUE(is_plain(PostRequest(kCopy, bad, kAsk)));
+  EXPECT_TRUE(is_plain(PostRequest(kCopyInfer, bad, kAsk)));
   // What tritonclient's asynchronous form asks for compressed but does not decompress.
   EXPECT_TRUE(is_plain(PostRequest("/v2/repository/index", "", kAsk)));
 }
@@ -884,32 +884,32 @@ TEST_F(HttpServing, OutcomesBecomeTheirCodes) {
   answer.reason = RejectReason::kPredictedLate;
   answer.retry_after = milliseconds(2300);
   answer.report.predicted = milliseconds(80);
-  TestReply reply = client.Call(PostRequest(kCopy, kSmall));
+  TestReply reply = client.Call(PostRequest(kCopyInfer, kSmall));
   EXPECT_EQ(reply.code, 503);
   EXPECT_EQ(reply.headers["retry-after"], "3");
   EXPECT_EQ(json::parse(reply.body).size(), 1U);
   std::string asking(kSmall);
   asking.insert(1, R"("parameters":{"duly_report":true},)");
-  EXPECT_EQ(json::parse(client.Call(PostRequest(kCopy, asking)).body)["reason"], "predicted_late");
+  EXPECT_EQ(json::parse(client.Call(PostRequest(kCopyInfer, asking)).body)["reason"], "predicted_late");
   answer.reason = RejectReason::kQueueFull;
   answer.retry_after = Duration(0);
-  reply = client.Call(PostRequest(kCopy, kSmall));
+  reply = client.Call(PostRequest(kCopyInfer, kSmall));
   EXPECT_EQ(reply.code, 503);
   EXPECT_EQ(reply.headers["retry-after"], "1");
   answer.outcome = Outcome::kExpired;
-  reply = client.Call(PostRequest(kCopy, kSmall));
+  reply = client.Call(PostRequest(kCopyInfer, kSmall));
   EXPECT_EQ(reply.code, 504);
   EXPECT_FALSE(reply.headers.contains("retry-after"));
   answer.outcome = Outcome::kFailed;
   answer.status = Status(StatusCode::kInternal, "node 'conv1' failed");
-  reply = client.Call(PostRequest(kCopy, kSmall));
+  reply = client.Call(PostRequest(kCopyInfer, kSmall));
   EXPECT_EQ(reply.code, 500);
   EXPECT_THAT(reply.body, HasSubstr("conv1"));
   answer = InferResponse();
   answer.outcome = Outcome::kLate;
-  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 200);
+  EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall)).code, 200);
   node_.Drain();
-  EXPECT_EQ(client.Call(PostRequest(kCopy, kSmall)).code, 503);
+  EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall)).code, 503);
 }
 
 TEST_F(HttpServing, ANodeThatDropsARequestIsAnInternalError) {
@@ -923,7 +923,7 @@ TEST_F(HttpServing, ANodeThatDropsARequestIsAnInternalError) {
   ModelService service(node);
   auto server = HttpServer::Start(TestOptions(), service);
   ASSERT_TRUE(server);
-  EXPECT_EQ(TestClient((*server)->port()).Call(PostRequest(kCopy, kSmall)).code, 500);
+  EXPECT_EQ(TestClient((*server)->port()).Call(PostRequest(kCopyInfer, kSmall)).code, 500);
 }
 
 TEST_F(HttpServing, ClientsThatLeaveCancelTheirRequests) {
@@ -932,7 +932,7 @@ TEST_F(HttpServing, ClientsThatLeaveCancelTheirRequests) {
   for (const bool orderly : {true, false}) {
     const std::size_t before = node_.cancelled();
     std::optional<TestClient> client(std::in_place, server_->port());
-    client->Send(PostRequest(kCopy, kSmall));
+    client->Send(PostRequest(kCopyInfer, kSmall));
     ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
     if (!orderly) client->Reset();
     client.reset();
@@ -945,7 +945,7 @@ TEST_F(HttpServing, ClientsThatOnlyStopSendingGetTheirAnswers) {
   node_.HoldRequests();
   Serve();
   TestClient client(server_->port());
-  client.Send(PostRequest(kCopy, kSmall) + PostRequest(kCopy, kSmall) +
+  client.Send(PostRequest(kCopyInfer, kSmall) + PostRequest(kCopyInfer, kSmall) +
               GetRequest("/v2/health/live"));
   client.FinishSending();
   for (int i = 0; i < 2; ++i) {
@@ -980,7 +980,7 @@ TEST_F(HttpServing, ClientsThatStopSendingWhileTheirJsonIsParsedGetTheirAnswers)
 
 TEST_F(HttpServing, TruncatedBodiesAreRefused) {
   Serve();
-  const std::string request = PostRequest(kCopy, kSmall);
+  const std::string request = PostRequest(kCopyInfer, kSmall);
   for (const std::size_t keep : {request.size() - 1, request.size() - kSmall.size(),
                                  request.size() - kSmall.size() - 2, std::size_t{1}}) {
     TestClient client(server_->port());
@@ -1031,7 +1031,7 @@ TEST_F(HttpServing, BodiesOfAllConnectionsTogetherAreBounded) {
   first.Send(head);
   EXPECT_EQ(first.Read(TestClient::Body::kAbsent).code, 100) << "the memory is free again";
   TestClient small(server_->port());
-  small.Send(PostRequest(kCopy, kSmall));
+  small.Send(PostRequest(kCopyInfer, kSmall));
   EXPECT_TRUE(Soon([&] { return node_.ReleaseOne(); }));
   EXPECT_EQ(small.Read().code, 200);
 }
@@ -1132,17 +1132,17 @@ TEST_F(HttpServing, ATokensLimitIsToldBeforeTheBodyIsReadOrBesideIt) {
   const std::string body =
       R"({"inputs":[{"name":"in0","shape":[1],"datatype":"FP32","data":[1]}]})";
   TestClient first(server_->port());
-  first.Send(PostRequest(kCopy, body, token));
+  first.Send(PostRequest(kCopyInfer, body, token));
   ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
   TestClient second(server_->port());
-  TestReply reply = second.Call(PostRequest(kCopy, body, token));
+  TestReply reply = second.Call(PostRequest(kCopyInfer, body, token));
   EXPECT_EQ(reply.code, 429);
   EXPECT_EQ(reply.headers["retry-after"], "1");
   EXPECT_FALSE(reply.headers.contains("connection"));
   // A large body is not awaited.
   TestClient third(server_->port());
   reply =
-      third.Call(fmt::format("POST {} HTTP/1.1\r\n{}Content-Length: 100000\r\n\r\n", kCopy, token));
+      third.Call(fmt::format("POST {} HTTP/1.1\r\n{}Content-Length: 100000\r\n\r\n", kCopyInfer, token));
   EXPECT_EQ(reply.code, 429);
   EXPECT_EQ(reply.headers["connection"], "close");
   node_.ReleaseOne();
@@ -1171,13 +1171,13 @@ TEST_F(HttpServing, DrainingAnswersWhatWasReceivedAndClosesTheRest) {
   TestClient idle(port);
   EXPECT_EQ(idle.Call(GetRequest("/v2/health/live")).code, 200);
   TestClient busy(port);
-  busy.Send(PostRequest(kCopy, kSmall));
+  busy.Send(PostRequest(kCopyInfer, kSmall));
   ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
   TestClient halfway(port);
   halfway.Send(
       fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
                   "Expect: 100-continue\r\n\r\n",
-                  kCopy));
+                  kCopyInfer));
   EXPECT_EQ(halfway.Read(TestClient::Body::kAbsent).code, 100);  // it has been received
   server_->Leave();
   const auto done = std::make_shared<std::promise<void>>();
@@ -1206,7 +1206,7 @@ TEST_F(HttpServing, DrainingLosesNoRequestThatHasArrived) {
       clients.push_back(std::make_unique<TestClient>(server_->port()));
       EXPECT_EQ(clients.back()->Call(GetRequest("/v2/health/live")).code, 200);
     }
-    for (const auto& client : clients) client->Send(PostRequest(kCopy, kSmall));
+    for (const auto& client : clients) client->Send(PostRequest(kCopyInfer, kSmall));
     // Read or not, told or not: it is there, and must be answered.
     for (const auto& client : clients) EXPECT_TRUE(Soon([&] { return client->IsAcknowledged(); }));
     const auto done = std::make_shared<std::promise<void>>();
@@ -1222,7 +1222,7 @@ TEST_F(HttpServing, DestructionCancelsWhatIsInTheNode) {
   node_.HoldRequests();
   Serve();
   TestClient client(server_->port());
-  client.Send(PostRequest(kCopy, kSmall));
+  client.Send(PostRequest(kCopyInfer, kSmall));
   ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
   server_.reset();
   EXPECT_EQ(node_.cancelled(), 1U);
@@ -1261,7 +1261,7 @@ TEST_F(HttpServing, ManyConnectionsAndThreadsDoNotMixTheirAnswers) {
       for (int i = 0; i < kEach; ++i) {
         const std::string id = fmt::format("{}-{}", c, i);
         const TestReply reply = client.Call(PostRequest(
-            kCopy,
+            kCopyInfer,
             fmt::format(
                 R"({{"id":"{}","inputs":[{{"name":"in0","shape":[1],"datatype":"FP32","data":[{}]}}]}})",
                 id, i)));

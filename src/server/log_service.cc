@@ -8,12 +8,12 @@
 namespace duly {
 namespace {
 
-using Value = inference::LogSettingsRequest::SettingValue;
+using LogValue = inference::LogSettingsRequest::SettingValue;
 
 constexpr std::string_view kDayTime = "default";
 constexpr std::string_view kFullTime = "ISO8601";
 
-Status Change(std::string_view name, const Value& value, LogSettings& settings) {
+Status Change(std::string_view name, const LogValue& value, LogSettings& settings) {
   const auto fault = [&](std::string_view expected) {
     return Status(StatusCode::kInvalidArgument,
                   fmt::format("log setting '{}': expected {}", name, expected));

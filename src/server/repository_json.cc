@@ -14,10 +14,8 @@
 namespace duly {
 namespace {
 
-using Json = nlohmann::json;
-
-// kMaxDepth: of requests as a whole (serve.md); what is deeper is no parameter.
-constexpr int kMaxDepth = 100;
+// kMaxBodyDepth: of requests as a whole (serve.md); what is deeper is no parameter.
+constexpr int kMaxBodyDepth = 100;
 // A value of two bytes takes many times that in memory, and no request has more.
 constexpr std::size_t kMaxValues = 10'000;
 
@@ -38,9 +36,9 @@ Status CheckSize(std::string_view body) {
     if (c == '[' || c == '{') ++depth;
     if (c == ']' || c == '}') --depth;
     if (c == '[' || c == '{' || c == ',') ++values;
-    if (depth > kMaxDepth) {
+    if (depth > kMaxBodyDepth) {
       return Status(StatusCode::kInvalidArgument,
-                    fmt::format("the body is nested deeper than {}", kMaxDepth));
+                    fmt::format("the body is nested deeper than {}", kMaxBodyDepth));
     }
     if (values > kMaxValues) {
       return Status(StatusCode::kInvalidArgument,
@@ -83,7 +81,7 @@ std::optional<std::string> DecodeBase64(std::string_view text) {
 }
 
 template <typename Parameters>
-Status ReadParameters(const Json& json, Parameters& parameters) {
+Status ReadParameters(const nlohmann::json& json, Parameters& parameters) {
   const auto fault = [](const std::string& name, std::string_view expected) {
     return Status(StatusCode::kInvalidArgument,
                   "parameter '" + name + "': expected " + std::string(expected));
@@ -114,10 +112,10 @@ Status ReadParameters(const Json& json, Parameters& parameters) {
 
 }  // namespace
 
-Result<Json> ReadJsonObject(std::string_view body) {
-  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos) return Json::object();
+Result<nlohmann::json> ReadJsonObject(std::string_view body) {
+  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos) return nlohmann::json::object();
   DULY_RETURN_IF_ERROR(CheckSize(body));
-  const Json json = Json::parse(body, nullptr, false);
+  const nlohmann::json json = nlohmann::json::parse(body, nullptr, false);
   if (!json.is_object()) {
     return Error(StatusCode::kInvalidArgument, "the body is not a JSON object");
   }
@@ -125,7 +123,7 @@ Result<Json> ReadJsonObject(std::string_view body) {
 }
 
 Result<inference::RepositoryIndexRequest> ReadIndexRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
+  DULY_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonObject(body));
   inference::RepositoryIndexRequest request;
   const auto ready = json.find("ready");
   if (ready == json.end()) return request;
@@ -137,21 +135,21 @@ Result<inference::RepositoryIndexRequest> ReadIndexRequest(std::string_view body
 }
 
 Result<inference::RepositoryModelLoadRequest> ReadLoadRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
+  DULY_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonObject(body));
   inference::RepositoryModelLoadRequest request;
   DULY_RETURN_IF_ERROR(ReadParameters(json, *request.mutable_parameters()));
   return request;
 }
 
 Result<inference::RepositoryModelUnloadRequest> ReadUnloadRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
+  DULY_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonObject(body));
   inference::RepositoryModelUnloadRequest request;
   DULY_RETURN_IF_ERROR(ReadParameters(json, *request.mutable_parameters()));
   return request;
 }
 
 Result<inference::LogSettingsRequest> ReadLogSettingsRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
+  DULY_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonObject(body));
   inference::LogSettingsRequest request;
   for (const auto& [name, value] : json.items()) {
     auto& setting = (*request.mutable_settings())[name];
@@ -171,13 +169,13 @@ Result<inference::LogSettingsRequest> ReadLogSettingsRequest(std::string_view bo
 }
 
 Result<inference::TraceSettingRequest> ReadTraceSettingRequest(std::string_view body) {
-  DULY_ASSIGN_OR_RETURN(const Json json, ReadJsonObject(body));
+  DULY_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonObject(body));
   inference::TraceSettingRequest request;
   for (const auto& [name, value] : json.items()) {
     auto& setting = (*request.mutable_settings())[name];
     if (value.is_null()) continue;
-    const Json values = value.is_array() ? value : Json::array({value});
-    for (const Json& element : values) {
+    const nlohmann::json values = value.is_array() ? value : nlohmann::json::array({value});
+    for (const nlohmann::json& element : values) {
       if (element.is_string()) setting.add_value(element.get<std::string>());
     }
     if (setting.value().empty() || setting.value_size() != static_cast<int>(values.size())) {

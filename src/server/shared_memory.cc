@@ -23,7 +23,7 @@ namespace {
 constexpr std::size_t kMaxNameBytes = 1024;
 constexpr std::size_t kMaxRegions = 4096;
 
-Status Invalid(std::string message) {
+Status BadRegion(std::string message) {
   return Status(StatusCode::kInvalidArgument, std::move(message));
 }
 
@@ -56,7 +56,7 @@ Result<std::shared_ptr<const SharedMemoryRegion>> SharedMemoryRegion::Open(std::
                  kMaxNameBytes);
   }
   const auto invalid = [&](std::string_view what) {
-    return Error(Invalid(fmt::format("shared memory region '{}': {}", name, what)));
+    return Error(BadRegion(fmt::format("shared memory region '{}': {}", name, what)));
   };
   if (!IsObjectName(key)) {
     return invalid(
@@ -90,14 +90,14 @@ Result<std::shared_ptr<const SharedMemoryRegion>> SharedMemoryRegion::Open(std::
 
 Status SharedMemoryRegion::CheckPart(std::uint64_t offset, std::uint64_t bytes) const {
   if (offset <= bytes_ && bytes <= bytes_ - offset) return Status();
-  return Invalid(
+  return BadRegion(
       fmt::format("shared_memory_offset {} and shared_memory_byte_size {} reach beyond the {} "
                   "bytes of shared memory region '{}'",
                   offset, bytes, bytes_, name_));
 }
 
 Status SharedMemoryRegion::HasShrunk() const {
-  return Invalid(
+  return BadRegion(
       fmt::format("the shared memory object '{}' of region '{}' has become shorter: "
                   "expected the {} bytes that were registered",
                   key_, name_, offset_ + bytes_));
@@ -111,7 +111,7 @@ Status SharedMemoryRegion::Read(std::uint64_t offset, std::span<std::byte> data)
     if (read == 0) return HasShrunk();
     if (read < 0) {
       if (errno == EINTR) continue;
-      return Invalid(
+      return BadRegion(
           fmt::format("shared memory region '{}' cannot be read: {}", name_, ErrnoText()));
     }
     data = data.subspan(static_cast<std::size_t>(read));
@@ -133,7 +133,7 @@ Status SharedMemoryRegion::Write(std::uint64_t offset, std::span<const std::byte
     const ssize_t written = pwrite(object_.get(), data.data(), data.size(), at);
     if (written <= 0) {
       if (written < 0 && errno == EINTR) continue;
-      return Invalid(
+      return BadRegion(
           fmt::format("shared memory region '{}' cannot be written: {}", name_, ErrnoText()));
     }
     data = data.subspan(static_cast<std::size_t>(written));

@@ -11,19 +11,19 @@
 namespace duly {
 namespace {
 
-using Value = inference::TraceSettingRequest::SettingValue;
+using TraceValue = inference::TraceSettingRequest::SettingValue;
 
 constexpr std::string_view kTriton = "triton";
 // As Triton's answers have them.
 constexpr std::array<const char*, 6> kNames{"trace_level",   "trace_rate", "trace_count",
                                             "log_frequency", "trace_file", "trace_mode"};
 
-Status Invalid(std::string_view name, std::string_view expected) {
+Status BadSetting(std::string_view name, std::string_view expected) {
   return Status(StatusCode::kInvalidArgument,
                 fmt::format("trace setting '{}': expected {}", name, expected));
 }
 
-Result<TraceLevels> ReadLevels(const Value& value) {
+Result<TraceLevels> ReadLevels(const TraceValue& value) {
   TraceLevels levels;
   for (const std::string& level : value.value()) {
     if (level == "TIMESTAMPS") {
@@ -31,16 +31,16 @@ Result<TraceLevels> ReadLevels(const Value& value) {
     } else if (level == "TENSORS") {
       levels.tensors = true;
     } else if (level != "OFF") {
-      return Error(Invalid("trace_level", "OFF, TIMESTAMPS or TENSORS"));
+      return Error(BadSetting("trace_level", "OFF, TIMESTAMPS or TENSORS"));
     } else if (value.value_size() > 1) {
-      return Error(Invalid("trace_level", "only one trace level 'OFF', or others without it"));
+      return Error(BadSetting("trace_level", "only one trace level 'OFF', or others without it"));
     }
   }
   return levels;
 }
 
 template <typename T>
-Result<T> ReadNumber(std::string_view name, const Value& value, T least) {
+Result<T> ReadNumber(std::string_view name, const TraceValue& value, T least) {
   T number = 0;
   if (value.value_size() == 1) {
     const std::string& text = value.value(0);
@@ -48,12 +48,12 @@ Result<T> ReadNumber(std::string_view name, const Value& value, T least) {
     const auto [stop, error] = std::from_chars(text.data(), end, number);
     if (error == std::errc() && stop == end && number >= least) return number;
   }
-  return Error(Invalid(name, fmt::format("one whole number from {}, as text", least)));
+  return Error(BadSetting(name, fmt::format("one whole number from {}, as text", least)));
 }
 
 // A setting that is named without values is cleared.
 template <typename T, typename Read>
-Status Change(const Value& value, NewSetting<T>& setting, Read read) {
+Status Change(const TraceValue& value, NewSetting<T>& setting, Read read) {
   setting.emplace();
   if (value.value().empty()) return Status();
   Result<T> read_value = read();
@@ -62,7 +62,7 @@ Status Change(const Value& value, NewSetting<T>& setting, Read read) {
   return Status();
 }
 
-Status Change(const std::string& name, const Value& value, TraceChange& change) {
+Status Change(const std::string& name, const TraceValue& value, TraceChange& change) {
   if (name == "trace_level") return Change(value, change.levels, [&] { return ReadLevels(value); });
   if (name == "trace_rate") {
     return Change(value, change.rate, [&] { return ReadNumber<std::uint64_t>(name, value, 1); });
@@ -76,7 +76,7 @@ Status Change(const std::string& name, const Value& value, TraceChange& change) 
   }
   if (name == "trace_file") {
     return Change(value, change.file, [&]() -> Result<std::string> {
-      if (value.value_size() != 1) return Error(Invalid(name, "one text"));
+      if (value.value_size() != 1) return Error(BadSetting(name, "one text"));
       return value.value(0);
     });
   }
@@ -84,7 +84,7 @@ Status Change(const std::string& name, const Value& value, TraceChange& change) 
     const bool is_triton = value.value_size() == 1 && value.value(0) == kTriton;
     return value.value().empty() || is_triton
                ? Status()
-               : Invalid(name, "triton: there is no other, opentelemetry neither");
+               : BadSetting(name, "triton: there is no other, opentelemetry neither");
   }
   return Status(StatusCode::kInvalidArgument,
                 fmt::format("unknown trace setting '{}': expected trace_level, trace_rate, "
@@ -139,7 +139,7 @@ Status ReadTraceFlag(std::string_view text, TracerOptions& options) {
     }
     for (const auto& [flag, name] : kFlags) {
       if (flag != key) continue;
-      Value setting;
+      TraceValue setting;
       setting.add_value(value);
       TraceChange change;
       if (Status status = Change(std::string(name), setting, change); !status.ok()) return status;

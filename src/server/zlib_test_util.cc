@@ -22,19 +22,19 @@ int WindowOf(ZlibFormat format) {
   return -MAX_WBITS;
 }
 
-Bytef* BytesOf(std::string_view text) {
+Bytef* ZlibBytes(std::string_view text) {
   return reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
 }
 
 // Runs `step` until it has nothing more to give.
 template <typename Step>
 std::string Run(z_stream& stream, std::string_view input, Step step) {
-  stream.next_in = BytesOf(input);
+  stream.next_in = ZlibBytes(input);
   stream.avail_in = static_cast<uInt>(input.size());
   std::string output;
   std::string chunk(std::size_t{1} << 16, '\0');
   do {
-    stream.next_out = BytesOf(chunk);
+    stream.next_out = ZlibBytes(chunk);
     stream.avail_out = static_cast<uInt>(chunk.size());
     step();
     output.append(chunk, 0, chunk.size() - stream.avail_out);

@@ -12,7 +12,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-TimePoint At(std::int64_t ms) { return TimePoint(milliseconds(ms)); }
+TimePoint AtMs(std::int64_t ms) { return TimePoint(milliseconds(ms)); }
 
 TEST(Temperature, TendsToTheBalanceOfItsPower) {
   ThermalSpec spec;
@@ -32,15 +32,15 @@ TEST(Temperature, TendsToTheBalanceOfItsPower) {
 
 TEST(Link, MessagesGoOneBehindAnother) {
   Link link({milliseconds(5), 1e6, 0, Duration(0)}, RandomStream(1, "l"));
-  EXPECT_EQ(link.Arrival(At(0), 10'000), At(15));
-  EXPECT_EQ(link.Arrival(At(2), 20'000), At(35));
-  EXPECT_EQ(link.Arrival(At(100), 0), At(105));
+  EXPECT_EQ(link.Arrival(AtMs(0), 10'000), AtMs(15));
+  EXPECT_EQ(link.Arrival(AtMs(2), 20'000), AtMs(35));
+  EXPECT_EQ(link.Arrival(AtMs(100), 0), AtMs(105));
 }
 
 TEST(Link, WithoutABoundMessagesDoNotMeet) {
   Link link({milliseconds(5), 0, 0, Duration(0)}, RandomStream(1, "l"));
-  EXPECT_EQ(link.Arrival(At(0), 1'000'000), At(5));
-  EXPECT_EQ(link.Arrival(At(0), 1'000'000), At(5));
+  EXPECT_EQ(link.Arrival(AtMs(0), 1'000'000), AtMs(5));
+  EXPECT_EQ(link.Arrival(AtMs(0), 1'000'000), AtMs(5));
 }
 
 // Tries are geometric: p / (1 - p) more on the mean; four standard errors.
@@ -50,7 +50,7 @@ TEST(Link, LostMessagesAreSentAgain) {
   Link link({milliseconds(5), 1e6, kLoss, milliseconds(50)}, RandomStream(1, "l"));
   double late_ms = 0;
   for (int i = 0; i < kCount; ++i) {
-    const TimePoint sent = At(10'000 * i);
+    const TimePoint sent = AtMs(10'000 * i);
     late_ms += ToMillis(link.Arrival(sent, 10'000) - sent) - 15;
   }
   const double mean = kLoss / (1 - kLoss);

@@ -40,12 +40,12 @@ std::uint64_t CountOf(const SourceTally& tally, Outcome outcome) {
 
 // Mean response time of a one-model station in ms, by batch means over seeds: mean and half of the
 // 99 % interval (Student, 9 degrees of freedom).
-struct Interval {
+struct Interval99 {
   double mean;
   double half;
 };
 // Of ten runs.
-Interval IntervalOf(const std::vector<double>& means) {
+Interval99 Interval99Of(const std::vector<double>& means) {
   const auto runs = static_cast<double>(means.size());
   double sum = 0;
   double squares = 0;
@@ -64,7 +64,7 @@ struct Station {
   std::string points = "{rows: 1, mean: 10ms}";
   std::string policy = "fifo";
 };
-Interval MeanResponse(const Station& station, double rate_per_s, int seconds) {
+Interval99 MeanResponse(const Station& station, double rate_per_s, int seconds) {
   constexpr int kRuns = 10;
   std::vector<double> means;
   for (int seed = 1; seed <= kRuns; ++seed) {
@@ -85,7 +85,7 @@ applications: [{{name: a, model: m, rate: {}/s}}]
                                       station.device, station.points, rate_per_s));
     means.push_back(run->tally().sources()[0].latency.MeanNs() * 1e-6);
   }
-  return IntervalOf(means);
+  return Interval99Of(means);
 }
 
 // Probability of waiting in M/M/c (Erlang C), offered load a < c.
@@ -97,7 +97,7 @@ double ErlangC(int c, double a) {
 }
 
 // The interval is narrow enough to tell the theory from its neighbours, and holds it.
-void ExpectTheory(const Interval& seen, double theory_ms) {
+void ExpectTheory(const Interval99& seen, double theory_ms) {
   EXPECT_LT(seen.half, 0.06 * theory_ms);
   EXPECT_NEAR(seen.mean, theory_ms, seen.half);
 }
@@ -140,7 +140,7 @@ applications:
                                         seed, clients));
       means.push_back(run->tally().sources()[0].latency.MeanNs() * 1e-6);
     }
-    ExpectTheory(IntervalOf(means), RepairResponseMs(clients, 60, 10));
+    ExpectTheory(Interval99Of(means), RepairResponseMs(clients, 60, 10));
   }
 }
 

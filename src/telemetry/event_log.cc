@@ -9,7 +9,7 @@ namespace duly {
 namespace {
 
 template <typename T>
-std::uint8_t* Put(std::uint8_t* out, T value) {
+std::uint8_t* PutNumber(std::uint8_t* out, T value) {
   std::memcpy(out, &value, sizeof(value));
   return out + sizeof(value);
 }
@@ -21,22 +21,22 @@ std::string EncodeFileHeader(const EventLogHeader& header) {
   std::string file(kEventLogPreludeBytes, '\0');
   auto* out = reinterpret_cast<std::uint8_t*>(file.data());
   std::memcpy(out, kEventLogMagic.data(), kEventLogMagic.size());
-  out = Put(out + kEventLogMagic.size(), kEventLogVersion);
-  out = Put(out, static_cast<std::uint32_t>(json.size()));
+  out = PutNumber(out + kEventLogMagic.size(), kEventLogVersion);
+  out = PutNumber(out, static_cast<std::uint32_t>(json.size()));
   std::uint32_t crc =
       Crc32c(std::as_bytes(std::span(file).first(kEventLogPreludeBytes - sizeof(crc))));
   crc = Crc32c(std::as_bytes(std::span(json)), crc);
-  Put(out, crc);
+  PutNumber(out, crc);
   return file + json;
 }
 
 std::array<std::byte, kEventLogFrameBytes> BlockFramer::Frame(std::span<const std::byte> payload) {
   std::array<std::byte, kEventLogFrameBytes> frame{};
   auto* out = reinterpret_cast<std::uint8_t*>(frame.data());
-  out = Put(out, static_cast<std::uint32_t>(payload.size()));
-  out = Put(out, blocks_++);
-  out = Put(out, Crc32c(payload));
-  Put(out, Crc32c(std::span(frame).first(kEventLogFrameBytes - sizeof(std::uint32_t))));
+  out = PutNumber(out, static_cast<std::uint32_t>(payload.size()));
+  out = PutNumber(out, blocks_++);
+  out = PutNumber(out, Crc32c(payload));
+  PutNumber(out, Crc32c(std::span(frame).first(kEventLogFrameBytes - sizeof(std::uint32_t))));
   return frame;
 }
 

@@ -20,7 +20,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "tensors are used as they lie in files");
 
 constexpr std::size_t kMaxDataBytes = std::size_t{8} << 30;
-constexpr std::uint32_t kMaxRows = 1U << 28;
+constexpr std::uint32_t kMostRows = 1U << 28;
 
 // The contents of the file that `value` names, owned by a Buffer; nothing after a fault.
 std::optional<Buffer> ReadData(const YamlValue& value) {
@@ -90,7 +90,7 @@ ExpectedAnswers ReadExpected(YamlMap map, std::uint32_t rows) {
   for (const YamlValue& name : map["names"].AsList()) static_cast<void>(name.AsText());
   const YamlValue labels = how == How::kArgmax ? map.Required("labels") : map["labels"];
   for (const YamlValue& label : labels.AsList()) {
-    expected.labels.push_back(label.AsCount(0, kMaxRows).value_or(0));
+    expected.labels.push_back(label.AsCount(0, kMostRows).value_or(0));
   }
   if (labels.present() && expected.labels.size() != rows) {
     labels.Fail(fmt::format("{} labels", expected.labels.size()),
@@ -176,7 +176,7 @@ InputSet ReadInputs(const std::string& file, Faults& faults) {
   InputSet set;
   LoadYaml(file, faults, [&](YamlMap& root) {
     set.model = root["model"].AsText().value_or("");
-    set.rows = root.Required("rows").AsCount(1, kMaxRows).value_or(0);
+    set.rows = root.Required("rows").AsCount(1, kMostRows).value_or(0);
     const YamlValue inputs = root.Required("inputs");
     for (const YamlValue& item : inputs.AsList()) {
       set.inputs.push_back(ReadInput(item.AsMap(), set.rows));

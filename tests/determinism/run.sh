@@ -13,7 +13,8 @@ for compiler in g++ clang++; do
     build=build/determinism/$compiler$level
     mkdir -p "$build"
     cmake -S . -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=Debug \
-      -DCMAKE_CXX_FLAGS_DEBUG="$level" -DDULY_WERROR=OFF -DDULY_PRECOMPILE=ON >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; exit 1; }
+      -DCMAKE_CXX_FLAGS_DEBUG="$level" -DDULY_WERROR=OFF -DCMAKE_UNITY_BUILD=ON \
+      -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; exit 1; }
     cmake --build "$build" --parallel "${JOBS:-2}" --target scenario_hashes >"$build/build.log" 2>&1 ||
       { cat "$build/build.log"; exit 1; }
     for run in 1 2; do
