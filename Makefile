@@ -22,7 +22,7 @@ space := $(empty) $(empty)
 PARTS_PATTERN = $(subst $(space),|,$(strip $(PARTS)))
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build deb cross demo test fuzz determinism lint tidy bench install clean help
+.PHONY: all setup build deb cross demo test fuzz determinism lint standalone tidy bench install clean help
 
 all: build ## build/release/duly (the default)
 
@@ -64,11 +64,17 @@ lint: ## include direction, clocks, sleeps, chance, layout (tools/lint)
 	python3 tools/lint/lint_test.py
 	python3 tools/lint/lint.py
 
+standalone: ## every source file compiles without those beside it
+	scripts/setup.sh build clang
+	@$(call CONFIGURE,clang)
+	$(call BUILD,clang) --target duly_proto duly_grpc_proto
+	python3 tools/lint/standalone.py build/clang --jobs $(JOBS)
+
 tidy: ## clang-tidy over src, or over what differs from SINCE=COMMIT
 	scripts/setup.sh build lint
-	@$(call CONFIGURE,dev)
+	@$(call CONFIGURE,clang)
 	@files=$$(git $(if $(SINCE),diff --name-only --diff-filter=d $(SINCE),ls-files) -- 'src/*.cc'); \
-	if [ -n "$$files" ]; then run-clang-tidy -quiet -p build/dev -j $(JOBS) $$files; fi
+	if [ -n "$$files" ]; then run-clang-tidy -quiet -p build/clang -j $(JOBS) $$files; fi
 
 bench: build ## the benchmarks of docs/benchmarks.md
 	$(call BUILD,release) --target benches http_client grpc_client deadline_client \

@@ -19,7 +19,7 @@
 namespace {
 
 using duly::queueing::AtLoad;
-using duly::queueing::Estimate;
+using duly::queueing::Measured;
 
 constexpr double kQuantiles[] = {0.95, 0.99};
 
@@ -27,7 +27,7 @@ constexpr double kQuantiles[] = {0.95, 0.99};
 struct Worst {
   double error_pct = 0;
   double half_width_pct = 0;
-  void Take(double predicted, const Estimate& seen) {
+  void Take(double predicted, const Measured& seen) {
     const double error = 100 * (predicted / seen.value - 1);
     if (std::abs(error) < std::abs(error_pct)) return;
     error_pct = error;
