@@ -84,7 +84,7 @@ class ScriptedService final : public inference::GRPCInferenceService::Service {
 
 // The input as output y, and a report.
 grpc::Status EchoGrpc(grpc::ServerContext&, const ModelInferRequest& request,
-                  ModelInferResponse& response) {
+                      ModelInferResponse& response) {
   auto& output = *response.add_outputs();
   output.set_name("y");
   output.set_datatype("UINT8");

@@ -158,7 +158,8 @@ Status WriteSummary(EventLogReader& reader, const LogFlags& flags, std::ostream&
   return Status();
 }
 
-Status WriteHash(EventLogReader& reader, const LogFlags& flags, std::ostream& out, std::ostream& err) {
+Status WriteHash(EventLogReader& reader, const LogFlags& flags, std::ostream& out,
+                 std::ostream& err) {
   const Result<LogHash> hash = HashLog(reader);
   if (!hash) return hash.error();
   const auto text = [](std::uint64_t value) { return fmt::format("{:016x}", value); };
@@ -213,7 +214,8 @@ class Filter {
   const EngineConfig& config_;
 };
 
-Status Print(EventLogReader& reader, const LogFlags& flags, const Filter& filter, std::ostream& out) {
+Status Print(EventLogReader& reader, const LogFlags& flags, const Filter& filter,
+             std::ostream& out) {
   const EventLogHeader& header = reader.header();
   const EngineConfig& config = reader.config();
   std::unordered_map<std::uint64_t, ApplicationIndex> live;  // application by sequence

@@ -29,7 +29,8 @@ struct SimFlags {
   RunFlags run;
 };
 
-Result<std::unique_ptr<Recorder>> StartRecorder(const SimFlags& flags, const sim::Scenario& scenario,
+Result<std::unique_ptr<Recorder>> StartRecorder(const SimFlags& flags,
+                                                const sim::Scenario& scenario,
                                                 sim::ScenarioRun& run) {
   EventLogHeader header;
   header.config = run.config(0);

@@ -253,16 +253,16 @@ INSTANTIATE_TEST_SUITE_P(BadFiles, NodeConfigRefuses, testing::ValuesIn(kBadNode
 
 TEST(NodeConfig, TenFaultsAreTenLinesInTheOrderOfTheFile) {
   EXPECT_EQ(NodeFaults("devices:\n"
-                     "  - {name: cpu, kind: cpu, slots: -1}\n"
-                     "  - {name: cpu, kind: cpu, threads: many}\n"
-                     "  - {name: x, kind: tpu}\n"
-                     "applications:\n"
-                     "  - {name: a, model: m, slo: 100}\n"
-                     "  - {name: b, model: m, wieght: 2}\n"
-                     "  - {name: c}\n"
-                     "placement: {m: [gpu]}\n"
-                     "polcy: {name: edf}\n"
-                     "limits: {body: big}\n"),
+                       "  - {name: cpu, kind: cpu, slots: -1}\n"
+                       "  - {name: cpu, kind: cpu, threads: many}\n"
+                       "  - {name: x, kind: tpu}\n"
+                       "applications:\n"
+                       "  - {name: a, model: m, slo: 100}\n"
+                       "  - {name: b, model: m, wieght: 2}\n"
+                       "  - {name: c}\n"
+                       "placement: {m: [gpu]}\n"
+                       "polcy: {name: edf}\n"
+                       "limits: {body: big}\n"),
             "node.yaml:2:35: slots is '-1': expected an integer from 1 to 1024\n"
             "node.yaml:3:12: name 'cpu' is given again: expected each name once\n"
             "node.yaml:3:37: threads is 'many': expected an integer from 1 to 1024\n"

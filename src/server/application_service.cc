@@ -81,7 +81,8 @@ Status ReadField(const std::string& key, const nlohmann::json& value, Asked& ask
     }
     const Result<double> read = ReadNumber(value, key, 0.5, 0.9999);
     if (!read) {
-      return BadApplication("'percentile': expected \"mean\" or a number from 0.5 to 0.9999").value();
+      return BadApplication("'percentile': expected \"mean\" or a number from 0.5 to 0.9999")
+          .value();
     }
     asked.candidate.slo.quantile = *read;
     return Status();

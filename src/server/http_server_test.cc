@@ -215,7 +215,8 @@ TEST_F(HttpServingTokens, NoBodyIsReadForThoseWhoMayNotSendIt) {
 
 TEST_F(HttpServingTokens, EachRequestOfAConnectionIsJudgedByItself) {
   TestClient client(server_->port());
-  EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall, "Authorization: Bearer alpha\r\n")).code, 200);
+  EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall, "Authorization: Bearer alpha\r\n")).code,
+            200);
   EXPECT_EQ(client.Call(GetRequest("/v2")).code, 401);
   EXPECT_EQ(client.Call(GetRequest("/v2/health/live")).code, 200);
   EXPECT_EQ(client.Call(PostRequest(kCopyInfer, kSmall)).code, 401);
@@ -726,12 +727,14 @@ TEST_F(HttpServing, BadRequestsLeaveTheConnectionUsable) {
        400},
       {"an unknown coding", PostRequest(kCopyInfer, kSmall, "Content-Encoding: br\r\n"), 415},
       {"two codings", PostRequest(kCopyInfer, kSmall, "Content-Encoding: gzip, gzip\r\n"), 415},
-      {"a coding that it has not", PostRequest(kCopyInfer, kSmall, "Content-Encoding: gzip\r\n"), 400},
+      {"a coding that it has not", PostRequest(kCopyInfer, kSmall, "Content-Encoding: gzip\r\n"),
+       400},
       {"half a stream",
        PostRequest(kCopyInfer, Deflated(kSmall).substr(0, 40), "Content-Encoding: gzip\r\n"), 400},
-      {"a compressed route without a body", PostRequest(kCopyInfer, "", "Content-Encoding: gzip\r\n"),
-       400},
-      {"a sequence", PostRequest(kCopyInfer, R"({"parameters":{"sequence_id":1},"inputs":[]})"), 501},
+      {"a compressed route without a body",
+       PostRequest(kCopyInfer, "", "Content-Encoding: gzip\r\n"), 400},
+      {"a sequence", PostRequest(kCopyInfer, R"({"parameters":{"sequence_id":1},"inputs":[]})"),
+       501},
   };
   for (const BadBytes& bad : table) {
     const TestReply reply = client.Call(bad.bytes);
@@ -754,8 +757,8 @@ TEST_F(HttpServing, CompressedBodiesAreAsGoodAsPlainOnes) {
     EXPECT_EQ(reply.code, 200) << reply.body;
     EXPECT_EQ(reply.body, plain);
     reply = client.Call(fmt::format(
-        "POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", kCopyInfer,
-        encoding, coded.size(), coded));
+        "POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+        kCopyInfer, encoding, coded.size(), coded));
     EXPECT_EQ(reply.body, plain);
     // The length of the JSON part counts its bytes before compression, and the tensor is large.
     const std::string data(std::size_t{4} << 18, '\x3f');
@@ -807,8 +810,8 @@ TEST_F(HttpServing, AnswersAreCompressedForWhoAsks) {
     EXPECT_EQ(Inflated(reply.body, format), plain.body);
   }
   for (const char* other : {"gzip;q=0", "identity", "br", "identity, gzip;q=0.9", "*"}) {
-    TestReply reply =
-        client.Call(PostRequest(kCopyInfer, request, fmt::format("Accept-Encoding: {}\r\n", other)));
+    TestReply reply = client.Call(
+        PostRequest(kCopyInfer, request, fmt::format("Accept-Encoding: {}\r\n", other)));
     EXPECT_FALSE(reply.headers.contains("content-encoding")) << other;
     EXPECT_EQ(reply.body, plain.body) << other;
   }
@@ -890,7 +893,8 @@ TEST_F(HttpServing, OutcomesBecomeTheirCodes) {
   EXPECT_EQ(json::parse(reply.body).size(), 1U);
   std::string asking(kSmall);
   asking.insert(1, R"("parameters":{"duly_report":true},)");
-  EXPECT_EQ(json::parse(client.Call(PostRequest(kCopyInfer, asking)).body)["reason"], "predicted_late");
+  EXPECT_EQ(json::parse(client.Call(PostRequest(kCopyInfer, asking)).body)["reason"],
+            "predicted_late");
   answer.reason = RejectReason::kQueueFull;
   answer.retry_after = Duration(0);
   reply = client.Call(PostRequest(kCopyInfer, kSmall));
@@ -1141,8 +1145,8 @@ TEST_F(HttpServing, ATokensLimitIsToldBeforeTheBodyIsReadOrBesideIt) {
   EXPECT_FALSE(reply.headers.contains("connection"));
   // A large body is not awaited.
   TestClient third(server_->port());
-  reply =
-      third.Call(fmt::format("POST {} HTTP/1.1\r\n{}Content-Length: 100000\r\n\r\n", kCopyInfer, token));
+  reply = third.Call(
+      fmt::format("POST {} HTTP/1.1\r\n{}Content-Length: 100000\r\n\r\n", kCopyInfer, token));
   EXPECT_EQ(reply.code, 429);
   EXPECT_EQ(reply.headers["connection"], "close");
   node_.ReleaseOne();

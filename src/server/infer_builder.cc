@@ -49,14 +49,14 @@ Status CheckBytesElements(const TensorSpec& spec, std::span<const std::byte> dat
     if (left >= sizeof(length)) std::memcpy(&length, data.data() + position, sizeof(length));
     if (left < sizeof(length) || left - sizeof(length) < length) {
       return BadTensor(fmt::format("input '{}': the length of element {} reaches past the data",
-                                 spec.name, count));
+                                   spec.name, count));
     }
     position += sizeof(length) + length;
     ++count;
   }
   if (count != elements) {
     return BadTensor(fmt::format("input '{}': the data holds {} elements: expected {} by its shape",
-                               spec.name, count, elements));
+                                 spec.name, count, elements));
   }
   return Status();
 }
@@ -144,18 +144,19 @@ Status InferRequestBuilder::CheckShape(const TensorSpec& spec, const Shape& shap
   }
   if (!fits) {
     return BadTensor(fmt::format("input '{}': shape {}: expected {}", spec.name, ToString(shape),
-                               ToString(spec.shape)));
+                                 ToString(spec.shape)));
   }
   const std::uint32_t max_rows = this->spec().max_rows;
   if (max_rows == 0) return Status();
   if (shape.empty() || shape[0] < 1 || shape[0] > max_rows) {
-    return BadTensor(fmt::format("input '{}': shape {}: expected 1 to {} rows in the first dimension",
-                               spec.name, ToString(shape), max_rows));
+    return BadTensor(
+        fmt::format("input '{}': shape {}: expected 1 to {} rows in the first dimension", spec.name,
+                    ToString(shape), max_rows));
   }
   const auto rows = static_cast<std::uint32_t>(shape[0]);
   if (has_rows_ && rows != request_.rows) {
     return BadTensor(fmt::format("input '{}': shape {}: expected {} rows as in the other inputs",
-                               spec.name, ToString(shape), request_.rows));
+                                 spec.name, ToString(shape), request_.rows));
   }
   request_.rows = rows;
   has_rows_ = true;
@@ -169,15 +170,15 @@ Status InferRequestBuilder::SetData(const Input& input, Buffer data) {
       return status;
     }
   } else if (data.size() != input.bytes) {
-    return BadTensor(fmt::format("input '{}': {} bytes of data: expected {} by its shape", spec.name,
-                               data.size(), input.bytes));
+    return BadTensor(fmt::format("input '{}': {} bytes of data: expected {} by its shape",
+                                 spec.name, data.size(), input.bytes));
   }
   if (spec.type == DataType::kBool) {
     const auto* bad = std::find_if(data.data().data(), data.data().data() + data.size(),
                                    [](std::byte b) { return b > std::byte{1}; });
     if (bad != data.data().data() + data.size()) {
       return BadTensor(fmt::format("input '{}': a BOOL byte is {}: expected 0 or 1", spec.name,
-                                 std::to_integer<int>(*bad)));
+                                   std::to_integer<int>(*bad)));
     }
   }
   const std::size_t alignment = std::max<std::size_t>(ElementSize(spec.type), 1);
