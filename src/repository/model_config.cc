@@ -19,6 +19,7 @@
 
 #include "base/closest_name.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "repository/serving_file.h"
 
 namespace duly {
@@ -284,6 +285,33 @@ class Scope {
   Faults& faults_;
 };
 
+// Clients get these texts in protobuf, which they could not read otherwise.
+void CheckTexts(const pb::Message& message, const Scope& scope) {
+  const pb::Reflection& reflection = *message.GetReflection();
+  std::vector<const pb::FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const pb::FieldDescriptor* field : fields) {
+    const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      if (field->type() == pb::FieldDescriptor::TYPE_STRING) {
+        std::string unused;
+        const std::string& text =
+            field->is_repeated() ? reflection.GetRepeatedStringReference(message, field, i, &unused)
+                                 : reflection.GetStringReference(message, field, &unused);
+        if (!IsUtf8(text)) {
+          scope.Fail(field->name().c_str(), fmt::format("{} is no text", field->name()), "UTF-8",
+                     i);
+        }
+      } else if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE) {
+        const pb::Message& nested = field->is_repeated()
+                                        ? reflection.GetRepeatedMessage(message, field, i)
+                                        : reflection.GetMessage(message, field);
+        CheckTexts(nested, scope.Nested(field->name().c_str(), nested, i));
+      }
+    }
+  }
+}
+
 // One input or output: their messages are of two types with the same fields.
 template <typename Message>
 TensorSpec ReadTensor(const Message& message, const Scope& scope, std::string_view kind,
@@ -341,6 +369,7 @@ class Reader {
       : config_(config), file_(file), root_(config, &tree, {file, 0, 0}, faults) {}
 
   ModelConfigFile Read(const std::string& model_name) {
+    CheckTexts(config_, root_);
     root_.Refuse(kRefusedOfModel);
     if (!config_.name().empty() && config_.name() != model_name) {
       root_.Fail("name", fmt::format("name is '{}'", config_.name()),

@@ -210,6 +210,14 @@ const BadConfig kSyntax[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Syntax, ModelConfigRefuses, testing::ValuesIn(kSyntax));
 
+const BadConfig kNoText[] = {
+    {"backend: 'copy'\ninput { name: '\xE9n0' data_type: TYPE_FP32 dims: 1 }",
+     "config.pbtxt:2:9: name is no text: expected UTF-8"},
+    {"parameters [{key: 'a' value {string_value: '\\351'}}]",
+     "config.pbtxt:1:30: string_value is no text: expected UTF-8"},
+};
+INSTANTIATE_TEST_SUITE_P(NoText, ModelConfigRefuses, testing::ValuesIn(kNoText));
+
 const BadConfig kNotServed[] = {
     {"platform: 'tensorrt_plan'",
      "config.pbtxt:1:1: platform 'tensorrt_plan' is not served: expected onnxruntime_onnx"},

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "repository/model_config.h"
 #include "repository/serving_file.h"
 
@@ -65,9 +66,9 @@ void CheckName(const std::string& name, const std::string& folder, Faults& fault
   const bool clean = std::all_of(name.begin(), name.end(), [](char c) {
     return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
   });
-  if (name.empty() || name == "." || name == ".." || !clean) {
+  if (name.empty() || name == "." || name == ".." || !clean || !IsUtf8(name)) {
     faults.Add({folder, 0, 0, fmt::format("'{}' cannot be the name of a model", name),
-                "a name without control characters"});
+                "a name in UTF-8 without control characters"});
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "repository/repository.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -214,8 +215,11 @@ TEST_F(Repository, NamesThatAddressesCannotHaveAreRefused) {
   folder_.Write("a\nb/1/model.onnx", "");
   EXPECT_TRUE(Read("a\nb").empty());
   EXPECT_EQ(FaultText(),
-            "repo/a?b: 'a?b' cannot be the name of a model: expected a name without control "
-            "characters");
+            "repo/a?b: 'a?b' cannot be the name of a model: expected a name in UTF-8 without "
+            "control characters");
+  folder_.Write("\xE9/1/model.onnx", "");
+  EXPECT_TRUE(Read("\xE9").empty());
+  EXPECT_THAT(FaultText(), testing::HasSubstr("expected a name in UTF-8"));
 }
 
 TEST_F(Repository, RepositoriesAreReadTogetherAndGoodModelsSurviveBadOnes) {

@@ -178,6 +178,11 @@ std::size_t HeadScanner::Scan(std::string_view text, std::optional<HttpFault>& f
       fault = HttpFault{400, "malformed HTTP: a line of the header ends without CR"};
       return 0;
     }
+    // RFC 9112, 5.2. The parser would give the value out of a buffer of its own.
+    if (line_start_ > 0 && (text[line_start_] == ' ' || text[line_start_] == '\t')) {
+      fault = HttpFault{400, "malformed HTTP: a header field goes on in a second line"};
+      return 0;
+    }
     if (line_end - line_start_ == 2) return line_end;
     line_start_ = line_end;
   }

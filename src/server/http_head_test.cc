@@ -45,6 +45,20 @@ TEST(HeadScanner, LimitsAreExact) {
             431);
 }
 
+TEST(HeadScanner, FoldedFieldsAreRefused) {
+  const HttpLimits limits;
+  for (const char* const fold : {" b", "\tb", " "}) {
+    HeadScanner scanner(limits);
+    std::optional<HttpFault> fault;
+    EXPECT_EQ(
+        scanner.Scan(fmt::format("GET / HTTP/1.1\r\nAuthorization: a\r\n{}\r\n\r\n", fold), fault),
+        0U);
+    ASSERT_TRUE(fault.has_value());
+    EXPECT_EQ(fault->code, 400);
+    EXPECT_EQ(fault->message, "malformed HTTP: a header field goes on in a second line");
+  }
+}
+
 TEST(ParseHead, ReadsWhatTheServerNeeds) {
   HttpHead head;
   ASSERT_FALSE(
