@@ -288,9 +288,11 @@ HttpReply HttpRoutes::Answer(const HttpRoute& route, const Buffer& body) const {
     }
     case Kind::kMetrics: {
       const ApplicationService* const applications = service_.applications();
-      HttpReply reply = JsonReply(MetricsText(
-          node().Models(), node().Stats(), limits_ ? limits_() : LimitCounts(),
-          applications == nullptr ? std::vector<ApplicationHeat>() : applications->Heats()));
+      ServerCounts counts;
+      if (limits_) counts.limits = limits_();
+      if (applications != nullptr) counts.heats = applications->Heats();
+      counts.dropped_traces = service_.dropped_traces();
+      HttpReply reply = JsonReply(MetricsText(node().Models(), node().Stats(), counts));
       reply.content_type = kMetricsContentType;
       return reply;
     }

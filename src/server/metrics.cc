@@ -289,8 +289,7 @@ void AddHeats(std::span<const ApplicationHeat> heats, Exposition& out) {
 }  // namespace
 
 std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> models,
-                        const EngineStats& stats, const LimitCounts& limits,
-                        std::span<const ApplicationHeat> heats) {
+                        const EngineStats& stats, const ServerCounts& counts) {
   std::vector<ModelRow> rows;
   for (const auto& model : models) {
     if (model->generation >= stats.models.size()) continue;
@@ -309,8 +308,12 @@ std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> mode
       Count(stats.dispatch_decisions));
   Add(out.Counter("duly_engine_events_total", "Events that the engine handled"), {},
       Count(stats.events));
-  AddLimits(limits, out);
-  AddHeats(heats, out);
+  AddLimits(counts.limits, out);
+  AddHeats(counts.heats, out);
+  if (counts.dropped_traces) {
+    Add(out.Counter("duly_dropped_traces_total", "Traces that could not be written quickly enough"),
+        {}, Count(*counts.dropped_traces));
+  }
   return out.Text();
 }
 

@@ -30,10 +30,16 @@ struct ApplicationHeat {
   std::uint64_t times_hot = 0;
 };
 
+// What is counted beside the engine.
+struct ServerCounts {
+  LimitCounts limits;
+  std::vector<ApplicationHeat> heats;
+  std::optional<std::uint64_t> dropped_traces;  // nothing: requests cannot be traced
+};
+
 // The Prometheus text exposition of what the engine counted: Triton's nv_* names where the meaning
 // is the same, duly_* for the rest. Made when it is asked for; requests pay nothing for it.
 std::string MetricsText(std::span<const std::shared_ptr<const ServedModel>> models,
-                        const EngineStats& stats, const LimitCounts& limits = {},
-                        std::span<const ApplicationHeat> heats = {});
+                        const EngineStats& stats, const ServerCounts& counts = {});
 
 }  // namespace duly

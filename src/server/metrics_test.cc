@@ -21,6 +21,15 @@ std::string Text(const FakeNode& node) { return MetricsText(node.Models(), node.
 
 ModelSpec Model() { return EchoModel("m", 4, {{DataType::kFp32, {-1, 2}}}); }
 
+TEST(Metrics, DroppedTracesAreCountedWhereThereIsATracer) {
+  const FakeNode node({Model()});
+  EXPECT_THAT(Text(node), Not(HasSubstr("duly_dropped_traces_total")));
+  ServerCounts counts;
+  counts.dropped_traces = 3;
+  EXPECT_THAT(MetricsText(node.Models(), node.Stats(), counts),
+              HasSubstr("\nduly_dropped_traces_total 3\n"));
+}
+
 TEST(Metrics, ModelsHaveTritonsNames) {
   FakeNode node({Model()});
   ModelStats& stats = node.stats.models[0];

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +77,10 @@ class ModelService {
       const inference::TraceSettingRequest& request) const;
   // Whether any request may be traced.
   bool tracing() const { return tracer_ != nullptr && tracer_->enabled(); }
+  // Nothing: there is no tracer.
+  std::optional<std::uint64_t> dropped_traces() const {
+    return tracer_ == nullptr ? std::nullopt : std::optional(tracer_->dropped());
+  }
   // For a request on its way to the node, while tracing(); null: it is not traced.
   TraceHandle StartTrace(const InferCall& call) const;
 
