@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "queueing/fcfs.h"
+#include "queueing/shared_response.h"
 #include "queueing/sharing.h"
 #include "queueing/sliced_response.h"
 #include "queueing/workload.h"
@@ -190,10 +191,13 @@ Result<Predictions> Shared(const Device& device, std::span<const ServedClass> cl
   const std::vector<ClassLoad> loads = Loads(classes);
   DULY_ASSIGN_OR_RETURN(const Sharing sharing, SharedServer(loads, device.speedup));
   Predictions predictions;
-  for (const ClassLoad& load : loads) {
-    predictions.push_back({sharing.stretch * load.service.mean_s, {}});
+  for (std::size_t i = 0; i < loads.size(); ++i) {
+    predictions.push_back({sharing.stretch * loads[i].service.mean_s, {}});
+    if (probabilities.empty()) continue;
+    const double most = *std::max_element(probabilities.begin(), probabilities.end());
+    const SharedResponse response(loads, device.speedup, sharing, i, most);
     for (const double q : probabilities) {
-      predictions.back().quantiles_s.push_back(SharedQuantile(sharing, loads, load.service, q));
+      predictions[i].quantiles_s.push_back(response.Quantile(q));
     }
   }
   return predictions;

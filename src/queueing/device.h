@@ -17,7 +17,7 @@ enum class Mechanism : std::uint8_t {
   kSerial,    // one request at a time, first come first served: FcfsSingleServer, FcfsWorkload
   kSwapping,  // the same, with model swaps and the host's share: PairedQueue
   kSliced,    // one queue per class, time slices between them: SlicedQueues, SlicedResponse
-  kShared,    // all at once, at a speed that depends on how many: SharedServer
+  kShared,    // all at once, at a speed that depends on how many: SharedServer, SharedResponse
   kServers,   // several at a time from one queue: FcfsServers of the mixed service
 };
 

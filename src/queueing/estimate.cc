@@ -142,37 +142,34 @@ void Estimate::Sliced(std::span<const ServedClass> classes) {
 
 void Estimate::Shared(const Device& device, std::span<const ServedClass> classes) {
   loads_.clear();
-  double first = 0;
-  double second = 0;
+  double rate = 0;
+  double load = 0;
   for (const ServedClass& c : classes) {
     loads_.push_back({c.rate_per_s, c.service});
-    first += c.rate_per_s * c.service.mean_s;
-    second += c.rate_per_s * SecondMoment(c.service);
+    rate += c.rate_per_s;
+    load += c.rate_per_s * c.service.mean_s;
   }
-  utilization_ = first / device.speedup.back();
+  utilization_ = load / device.speedup.back();
   if (!stable()) return;
   const Result<Sharing> sharing = SharedServer(loads_, device.speedup);
   if (!sharing) {
     utilization_ = 1;
     return;
   }
-  const double rho = 1 - 1 / sharing->stretch;
-  const double m = first > 0 ? second / (2 * first) : 0;
-  const double scale = m / ((1 - rho) * (1 - rho));
   for (std::size_t i = 0; i < classes.size(); ++i) {
     const ServiceTime& service = classes[i].service;
-    const double y = m > 0 ? service.mean_s * (1 - rho) / m : 0;
-    const double variance = 2 * rho * scale * scale * (y - 1 + PortableExp(-y));
-    // A service that varies by itself is one with its delay, as in SharedQuantile().
-    const double own =
-        service.cv2 * service.mean_s * service.mean_s * sharing->stretch * sharing->stretch;
-    const double least = own > 0 ? 0 : service.mean_s;
+    // A service that varies by itself is one with its delay; one that does not has none while
+    // nobody else is there.
+    const bool is_random = service.cv2 > 0;
+    const double least = is_random ? 0 : service.mean_s;
     const double delay = service.mean_s * sharing->stretch - least;
-    responses_[i] = {.mean_s = service.mean_s * sharing->stretch,
-                     .service_s = least,
-                     .delay_chance = delay > 0 ? 1.0 : 0.0,
-                     .delay_s = delay,
-                     .delay_cv2 = delay > 0 ? (variance + own) / (delay * delay) : 0};
+    responses_[i] = {.mean_s = service.mean_s * sharing->stretch, .service_s = least};
+    if (delay <= 0) continue;
+    const double chance = is_random ? 1 : 1 - sharing->alone * PortableExp(-rate * service.mean_s);
+    const double cv2 = SharedVariance(*sharing, service) / (delay * delay);
+    responses_[i].delay_chance = chance;
+    responses_[i].delay_s = delay / chance;
+    responses_[i].delay_cv2 = std::max(0.0, chance * (1 + cv2) - 1);
   }
 }
 

@@ -22,11 +22,12 @@ namespace duly::queueing {
 //                       same quantile
 //   kSliced             SlicedQueues(); the wait behind the own class with the variation of
 //                       SlicedResponse, but every other service as long as the own
-//   kShared             SharedServer() and the variance of SharedQuantile()
+//   kShared             SharedServer(), SharedVariance(); none for a constant service whose request
+//                       stays alone, which it does with pi(0) e^(-Lambda s)
 //   kServers            FcfsServers(), exponential
 // A service's own spread is added to the delay in quadrature. Against Predict(), for mixes loaded
 // 0.3 to 0.9 and probabilities 0.9 to 0.99: means the same but for kSwapping (6 %); percentiles
-// within 12 % (kSerial), 18 % (kSwapping), 19 % (kSliced; the 95th within 13 %), 10 % (kShared) and
+// within 12 % (kSerial), 18 % (kSwapping), 19 % (kSliced; the 95th within 13 %), 15 % (kShared) and
 // 19 % (kServers), worst at load 0.3, where no promise is near.
 //
 // kPublished. Means as Ibis has them: WaitWithSwaps(kPublished) for kSerial and kSwapping,

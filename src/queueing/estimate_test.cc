@@ -32,7 +32,8 @@ const std::vector<Kind>& Kinds() {
       {{Mechanism::kSerial}, 1, 1e-9, 0.12},
       {{Mechanism::kSwapping}, 0.55, 0.06, 0.18},
       {{Mechanism::kSliced}, 1, 1e-9, 0.19},
-      {{Mechanism::kShared, {1, 1.4, 1.6}}},
+      {{Mechanism::kShared}, 1, 1e-9, 0.15},
+      {{Mechanism::kShared, {1, 1.4, 1.6}}, 1, 1e-9, 0.13},
       {{.mechanism = Mechanism::kServers, .servers = 3}, 3, 1e-9, 0.19}};
   return kinds;
 }

@@ -8,6 +8,7 @@
 #include "queueing/edge_tpu.h"
 #include "queueing/estimate.h"
 #include "queueing/fcfs.h"
+#include "queueing/shared_response.h"
 #include "queueing/sharing.h"
 #include "queueing/sliced_response.h"
 #include "queueing/workload.h"
@@ -119,6 +120,22 @@ void PercentileSliced(benchmark::State& state) {
   }
 }
 BENCHMARK(PercentileSliced)->Arg(2)->Arg(4)->Arg(8);
+
+// All at once; a constant or a random service of its own, one speed or a speedup.
+void PercentileShared(benchmark::State& state) {
+  std::vector<ClassLoad> classes = Nano();
+  if (state.range(0) > 0) {
+    for (ClassLoad& load : classes) load.service.cv2 = 1;
+  }
+  std::vector<double> speedup{1};
+  if (state.range(1) > 0) speedup = {1, 1.5, 1.8};
+  for (ClassLoad& load : classes) load.rate_per_s *= speedup.back();
+  for (auto _ : state) {
+    const Sharing sharing = SharedServer(classes, speedup).value();
+    benchmark::DoNotOptimize(SharedResponse(classes, speedup, sharing, 0, 0.99).Quantile(0.99));
+  }
+}
+BENCHMARK(PercentileShared)->ArgNames({"random", "speedup"})->ArgsProduct({{0, 1}, {0, 1}});
 
 // What placement asks: the 95th percentile of every class of a mix, in closed form.
 void EstimateAllClasses(benchmark::State& state) {

@@ -38,56 +38,61 @@ Result<Sharing> SharedServer(std::span<const ClassLoad> classes, std::span<const
   }
   for (const double r : speedup) DULY_RETURN_IF_ERROR(CheckPositive("a speedup", r));
   Sharing sharing;
+  sharing.load = load;
+  double second = 0;
+  for (const ClassLoad& c : classes) second += c.rate_per_s * SecondMoment(c.service);
+  if (load > 0) sharing.residual_s = second / (2 * load);
   sharing.utilization = load / speedup.back();
   DULY_RETURN_IF_ERROR(CheckStable(sharing.utilization));
-  // Sums of pi(n) / pi(0) and n pi(n) / pi(0); the terms at and beyond the last are geometric.
-  // Scaled when large.
+  // Sums of pi(n) / pi(0), the same times n, and times the square of what n and an arrival are
+  // slowed by; the terms at and beyond the last are geometric. Scaled when large.
   double term = 1;
+  double none = 1;
   double sum = 1;
   double jobs = 0;
+  double squares = 0;
   const double last = static_cast<double>(speedup.size());
   for (std::size_t n = 1; n <= speedup.size(); ++n) {
+    const double slowed = static_cast<double>(n) / speedup[n - 1];
+    if (n == speedup.size()) {
+      const double u = sharing.utilization;
+      squares += term * slowed * slowed *
+                 (1 + u * (2 * last * (1 - u) + 1 + u) / (last * last * (1 - u) * (1 - u))) /
+                 (1 - u);
+    } else {
+      squares += term * slowed * slowed;
+    }
     term *= load / speedup[n - 1];
     if (n == speedup.size()) break;
     sum += term;
     jobs += static_cast<double>(n) * term;
     if (sum > 1e100) {
       term *= 1e-100;
+      none *= 1e-100;
       sum *= 1e-100;
       jobs *= 1e-100;
+      squares *= 1e-100;
     }
   }
   const double rest = 1 - sharing.utilization;
   sum += term / rest;
   jobs += term * (last / rest + sharing.utilization / (rest * rest));
   sharing.mean_jobs = jobs / sum;
+  sharing.alone = none / sum;
   if (load > 0) sharing.stretch = sharing.mean_jobs / load;
+  sharing.stretch_variance = std::max(0.0, squares / sum - sharing.stretch * sharing.stretch);
   return sharing;
 }
 
-double SharedQuantile(const Sharing& sharing, std::span<const ClassLoad> classes,
-                      const ServiceTime& service, double probability) {
-  double first = 0;
-  double second = 0;
-  for (const ClassLoad& c : classes) {
-    first += c.rate_per_s * c.service.mean_s;
-    second += c.rate_per_s * SecondMoment(c.service);
-  }
+double SharedVariance(const Sharing& sharing, const ServiceTime& service) {
   const double mean = service.mean_s;
-  const double delay = mean * (sharing.stretch - 1);
-  if (first <= 0 || delay <= 0) return Quantile(service, probability);
-  const double rho = 1 - 1 / sharing.stretch;
-  const double m = second / (2 * first);
-  const double y = mean * (1 - rho) / m;
-  const double scale = m / ((1 - rho) * (1 - rho));
-  const double variance = 2 * rho * scale * scale * (y - 1 + PortableExp(-y));
-  // The request's own spread is stretched like its mean.
-  const double own = service.cv2 * mean * mean * sharing.stretch * sharing.stretch;
-  if (own > 0) {
-    const Stage whole{mean + delay, variance + own};
-    return Quantile(ToServiceTime(whole), probability);
+  double kept = 1;  // 2 (y - 1 + e^-y) / y^2
+  if (sharing.residual_s > 0) {
+    const double y = mean / (sharing.stretch * sharing.residual_s);
+    if (y > 1e-4) kept = 2 * (y - 1 + PortableExp(-y)) / (y * y);
   }
-  return mean + Quantile(ToServiceTime({delay, variance}), probability);
+  return mean * mean *
+         (sharing.stretch_variance * kept + service.cv2 * sharing.stretch * sharing.stretch);
 }
 
 Result<std::vector<SlicedQueue>> SlicedQueues(std::span<const ClassLoad> classes,

@@ -32,15 +32,21 @@ struct Sharing {
   double utilization = 0;  // rho over the last speedup
   double stretch = 1;      // R_i / s_i
   double mean_jobs = 0;    // E[N]
+  double load = 0;         // rho
+  double alone = 1;        // pi(0)
+  // v: the variance of n / r(n) if an arrival makes them n; its mean is stretch.
+  double stretch_variance = 0;
+  double residual_s = 0;  // m = E[S^2] / (2 E[S]), what is left of a service that is found
 };
 Result<Sharing> SharedServer(std::span<const ClassLoad> classes, std::span<const double> speedup);
-// The quantile of the response of a request that needs service_s alone. Approximate: the request's
-// time plus a delay that has the mean above and the variance
-//   2 rho m^2 (y - 1 + e^-y) / (1 - rho)^4,  y = service (1 - rho) / m,  m = E[S^2] / (2 E[S])
-// exact for M/M/1-PS (Coffman, Muntz, Trotter, J. ACM 17, 1970), its asymptote for any other
-// service; rho is 1 - 1 / stretch where r(n) != 1. p95 within 15 % of simulation to rho = 0.8.
-double SharedQuantile(const Sharing& sharing, std::span<const ClassLoad> classes,
-                      const ServiceTime& service, double probability);
+// The variance of the response of requests with this service, of which the distribution is
+// SharedResponse's (shared_response.h). Approximate: with x the own service, taken as constant,
+//   2 v x^2 (y - 1 + e^-y) / y^2,  y = x / (stretch m)
+// what n / r(n) varies by if a request finds who is there, v, and the less of it the longer x is
+// and the more often these change. Exact for M/M/1-PS, v = rho / (1 - rho)^2 (Coffman, Muntz,
+// Trotter, J. ACM 17, 1970), for r(n) = 1 the asymptote for any other service. The own spread is
+// stretched like the mean.
+double SharedVariance(const Sharing& sharing, const ServiceTime& service);
 
 // One queue per class, first come first served; the first of every queue that is not empty gets a
 // slice in proportion to its weight (equal where none are given): what a GPU does with one process

@@ -18,12 +18,6 @@
 namespace duly::queueing {
 namespace {
 
-double EqualShare(const std::vector<int>& active, int) {
-  int sum = 0;
-  for (const int n : active) sum += n;
-  return 1.0 / sum;
-}
-
 double Utilization(const std::vector<ClassLoad>& classes) {
   double sum = 0;
   for (const ClassLoad& c : classes) sum += c.rate_per_s * c.service.mean_s;
@@ -96,43 +90,19 @@ TEST(SharedServer, RefusesBadSpeedups) {
   EXPECT_EQ(SharedServer({}, some)->stretch, 1);
 }
 
-TEST(SharedQuantile, IsAsCloseAsItsHeaderSaysWithSpeedup) {
-  const std::vector<double> speedup{1, 1.5, 1.8};
-  const auto speed = [&](const std::vector<int>& active, int) {
-    const int n = active[0] + active[1];
-    return speedup[std::min<std::size_t>(static_cast<std::size_t>(n), 3) - 1] / n;
-  };
-  for (const double rho : {0.3, 0.8, 1.3}) {
-    const std::vector<ClassLoad> classes = Scaled({{10, {0.02, 0}}, {10, {0.05, 0}}}, rho);
-    const Sharing sharing = SharedServer(classes, speedup).value();
-    const Responses responses = SimulateSharing(classes, Order::kAllTogether, 60000, 4, speed);
-    for (std::size_t i = 0; i < 2; ++i) {
-      const double observed = QuantileOf(responses[i], 0.95).value;
-      const double predicted = SharedQuantile(sharing, classes, classes[i].service, 0.95);
-      EXPECT_NEAR(predicted / observed, 1, 0.15) << rho << " " << i;
-    }
-  }
-}
-
-TEST(SharedQuantile, IsAsCloseAsItsHeaderSays) {
+TEST(SharedVariance, IsThatOfMM1) {
+  // Of all responses: mean^2 (2 + rho) / (2 - rho); here by the means given the service.
   const double alone[] = {1};
-  double worst = 0;
-  for (const double rho : {0.3, 0.6, 0.8}) {
-    for (const double cv2 : {0.0, 1.0}) {
-      const std::vector<ClassLoad> classes = Scaled({{10, {0.02, cv2}}, {10, {0.05, cv2}}}, rho);
-      const Sharing sharing = SharedServer(classes, alone).value();
-      const Responses responses =
-          SimulateSharing(classes, Order::kAllTogether, 40000, 4, EqualShare);
-      for (std::size_t i = 0; i < 2; ++i) {
-        const Measured mean = MeanOf(responses[i]);
-        EXPECT_NEAR(mean.value, sharing.stretch * classes[i].service.mean_s, mean.half_width);
-        const double observed = QuantileOf(responses[i], 0.95).value;
-        const double predicted = SharedQuantile(sharing, classes, classes[i].service, 0.95);
-        worst = std::max(worst, std::abs(predicted / observed - 1));
-      }
+  for (const double rho : {0.3, 0.9}) {
+    const ClassLoad load{rho, {1, 1}};
+    const Sharing sharing = SharedServer({&load, 1}, alone).value();
+    double within = 0;
+    for (const WeightedTime& x : Values(load.service)) {
+      within += x.weight * SharedVariance(sharing, {x.time_s, 0});
     }
+    const double mean = sharing.stretch;
+    EXPECT_NEAR(within + mean * mean, mean * mean * (2 + rho) / (2 - rho), 1e-2 * mean * mean);
   }
-  EXPECT_LT(worst, 0.15);
 }
 
 using Loads = std::vector<ClassLoad>;
