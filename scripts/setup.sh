@@ -326,7 +326,7 @@ fetch_sysroot() {
   for file in "$work"/apt/cache/archives/*.deb; do
     dpkg-deb -x "$file" "$work/root"
     [[ $file != *-dev_* ]] || continue
-    dpkg-deb -c "$file" | grep -oE '[^/ ]+\.so\.[0-9]+( |$)' | sed "s|\$| $(dpkg-deb --show "$file" | sed 's/:arm64//;s/\t/ /')|;s/  / /" \
+    dpkg-deb -c "$file" | grep -oE '[^/ ]+\.so(\.[0-9]+)+( |$)' | sed "s|\$| $(dpkg-deb --show "$file" | sed 's/:arm64//;s/\t/ /')|;s/  / /" \
       >>"$work/root/libraries.txt" || true
   done
   # Links are followed outside that root.

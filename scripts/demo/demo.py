@@ -84,6 +84,7 @@ def load(url, policy, factor, label, seconds, options, path):
     """One run of the mix at `factor` times its rates; returns the document that `duly load` wrote."""
     command = [DULY, "load", HERE / "mix.yaml", "--url", url, "--load-factor", f"{factor:.4f}",
                "--duration", f"{seconds}s", "--warmup", "2s", "--seed", str(options.seed),
+               "--grace", "60s",  # a policy that refuses nothing still has its queue to answer: none may be lost
                "--label", f"policy={policy}", "--label", f"load={label}", "--json", path]
     run(command)
     document = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
