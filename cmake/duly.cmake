@@ -4,7 +4,9 @@
 add_library(duly_options INTERFACE)
 target_include_directories(duly_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_options(duly_options INTERFACE
-  -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor
+  -Wall -Wextra -Wconversion -Wnon-virtual-dtor
+  # g++ would also say what files of one unity build hide from each other.
+  $<IF:$<CXX_COMPILER_ID:GNU>,-Wshadow=local,-Wshadow>
   $<$<BOOL:${DULY_WERROR}>:-Werror>
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
   -fPIC

@@ -101,6 +101,29 @@ Result<Stage> Tandem(std::span<const Stage> stages) {
   return sum;
 }
 
+Result<Stage> FcfsTandem(double rate_per_s, std::span<const ServiceTime> services) {
+  Stage sum;
+  Stage longest;  // wait of a stage so far
+  double cv2_sum = 0;
+  double stages = 0;
+  for (const ServiceTime& service : services) {
+    const ClassLoad load{rate_per_s, service};
+    DULY_ASSIGN_OR_RETURN(const FcfsWait alone, FcfsSingleServer({&load, 1}));
+    const Stage wait{alone.mean_s, alone.second_moment_s2 - alone.mean_s * alone.mean_s};
+    cv2_sum += service.cv2;
+    const double independent = std::min(1.0, cv2_sum / ++stages);
+    const Stage longer = wait.mean_s > longest.mean_s ? wait : longest;
+    const auto added = [&](double Stage::*moment) {
+      return independent * wait.*moment + (1 - independent) * (longer.*moment - longest.*moment);
+    };
+    const double own = service.mean_s * service.mean_s * service.cv2;
+    sum.mean_s += service.mean_s + added(&Stage::mean_s);
+    sum.variance_s2 += own + added(&Stage::variance_s2);
+    longest = longer;
+  }
+  return sum;
+}
+
 ServiceTime ToServiceTime(const Stage& stage) {
   return {stage.mean_s, stage.mean_s > 0 ? stage.variance_s2 / (stage.mean_s * stage.mean_s) : 0};
 }
