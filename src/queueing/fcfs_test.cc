@@ -121,5 +121,27 @@ TEST(Tandem, ExponentialServersAreIndependent) {
   EXPECT_FALSE(Tandem(bad));
 }
 
+TEST(FcfsTandem, ConstantServicesWaitAsAtTheLongestAlone) {
+  const ServiceTime services[] = {{0.02, 0}, {0.025, 0}, {0.01, 0}};
+  const ClassLoad longest{28, services[1]};
+  const double wait = FcfsSingleServer({&longest, 1})->mean_s;
+  EXPECT_NEAR(FcfsTandem(28, services)->mean_s, 0.055 + wait, 1e-12);
+}
+
+TEST(FcfsTandem, ExponentialServersAreIndependent) {
+  const ServiceTime services[] = {{0.02, 1}, {0.025, 1}};
+  const Result<Stage> both = FcfsTandem(28, services);
+  const double first = 0.02 / (1 - 28 * 0.02);
+  const double second = 0.025 / (1 - 28 * 0.025);
+  EXPECT_NEAR(both->mean_s, first + second, 1e-12);
+  EXPECT_NEAR(both->variance_s2, first * first + second * second, 1e-12);
+}
+
+TEST(FcfsTandem, OneUnstableStageIsRefused) {
+  const ServiceTime services[] = {{0.02, 1}, {0.025, 1}};
+  EXPECT_FALSE(FcfsTandem(41, services));
+  EXPECT_FALSE(FcfsTandem(-1, services));
+}
+
 }  // namespace
 }  // namespace duly::queueing
