@@ -35,7 +35,7 @@ std::optional<std::size_t> FindSpec(const std::vector<TensorSpec>& specs, std::s
   return std::nullopt;
 }
 
-Status BadTensor(std::string message) {
+Status BadRequest(std::string message) {
   return Status(StatusCode::kInvalidArgument, std::move(message));
 }
 
@@ -48,15 +48,16 @@ Status CheckBytesElements(const TensorSpec& spec, std::span<const std::byte> dat
     const std::size_t left = data.size() - position;
     if (left >= sizeof(length)) std::memcpy(&length, data.data() + position, sizeof(length));
     if (left < sizeof(length) || left - sizeof(length) < length) {
-      return BadTensor(fmt::format("input '{}': the length of element {} reaches past the data",
-                                   spec.name, count));
+      return BadRequest(fmt::format("input '{}': the length of element {} reaches past the data",
+                                    spec.name, count));
     }
     position += sizeof(length) + length;
     ++count;
   }
   if (count != elements) {
-    return BadTensor(fmt::format("input '{}': the data holds {} elements: expected {} by its shape",
-                                 spec.name, count, elements));
+    return BadRequest(
+        fmt::format("input '{}': the data holds {} elements: expected {} by its shape", spec.name,
+                    count, elements));
   }
   return Status();
 }
@@ -87,11 +88,11 @@ bool IsUnsetSequence(const ParameterValue& value) {
 Status SharedMemoryParameters::Set(std::string_view name, const ParameterValue& value) {
   if (name == "shared_memory_region") {
     const auto* text = std::get_if<std::string_view>(&value);
-    if (text == nullptr) return BadTensor(fmt::format("'{}': expected a name", name));
+    if (text == nullptr) return BadRequest(fmt::format("'{}': expected a name", name));
     region = *text;
   } else if (name == "shared_memory_byte_size" || name == "shared_memory_offset") {
     const std::optional<std::uint64_t> number = AsUnsigned(value);
-    if (!number) return BadTensor(fmt::format("'{}': expected a whole number of bytes", name));
+    if (!number) return BadRequest(fmt::format("'{}': expected a whole number of bytes", name));
     (name == "shared_memory_offset" ? offset : bytes) = number;
   }
   return Status();
@@ -143,20 +144,20 @@ Status InferRequestBuilder::CheckShape(const TensorSpec& spec, const Shape& shap
     fits = shape[i] >= 0 && (spec.shape[i] < 0 || spec.shape[i] == shape[i]);
   }
   if (!fits) {
-    return BadTensor(fmt::format("input '{}': shape {}: expected {}", spec.name, ToString(shape),
-                                 ToString(spec.shape)));
+    return BadRequest(fmt::format("input '{}': shape {}: expected {}", spec.name, ToString(shape),
+                                  ToString(spec.shape)));
   }
   const std::uint32_t max_rows = this->spec().max_rows;
   if (max_rows == 0) return Status();
   if (shape.empty() || shape[0] < 1 || shape[0] > max_rows) {
-    return BadTensor(
+    return BadRequest(
         fmt::format("input '{}': shape {}: expected 1 to {} rows in the first dimension", spec.name,
                     ToString(shape), max_rows));
   }
   const auto rows = static_cast<std::uint32_t>(shape[0]);
   if (has_rows_ && rows != request_.rows) {
-    return BadTensor(fmt::format("input '{}': shape {}: expected {} rows as in the other inputs",
-                                 spec.name, ToString(shape), request_.rows));
+    return BadRequest(fmt::format("input '{}': shape {}: expected {} rows as in the other inputs",
+                                  spec.name, ToString(shape), request_.rows));
   }
   request_.rows = rows;
   has_rows_ = true;
@@ -170,15 +171,15 @@ Status InferRequestBuilder::SetData(const Input& input, Buffer data) {
       return status;
     }
   } else if (data.size() != input.bytes) {
-    return BadTensor(fmt::format("input '{}': {} bytes of data: expected {} by its shape",
-                                 spec.name, data.size(), input.bytes));
+    return BadRequest(fmt::format("input '{}': {} bytes of data: expected {} by its shape",
+                                  spec.name, data.size(), input.bytes));
   }
   if (spec.type == DataType::kBool) {
     const auto* bad = std::find_if(data.data().data(), data.data().data() + data.size(),
                                    [](std::byte b) { return b > std::byte{1}; });
     if (bad != data.data().data() + data.size()) {
-      return BadTensor(fmt::format("input '{}': a BOOL byte is {}: expected 0 or 1", spec.name,
-                                   std::to_integer<int>(*bad)));
+      return BadRequest(fmt::format("input '{}': a BOOL byte is {}: expected 0 or 1", spec.name,
+                                    std::to_integer<int>(*bad)));
     }
   }
   const std::size_t alignment = std::max<std::size_t>(ElementSize(spec.type), 1);
@@ -207,7 +208,7 @@ Status InferRequestBuilder::SetData(const Input& input, const SharedMemoryParame
   const Result<SharedMemoryPlace> found = Locate(place);
   if (!found) return in_context(found.error());
   if (spec.type != DataType::kBytes && found->bytes != input.bytes) {
-    return BadTensor(
+    return BadRequest(
         fmt::format("input '{}': shared_memory_byte_size {} in region '{}': expected {} by its "
                     "shape and datatype",
                     spec.name, found->bytes, *place.region, input.bytes));
@@ -266,7 +267,7 @@ Result<std::uint32_t> InferRequestBuilder::ClassCount(std::uint32_t output,
 
 Status InferRequestBuilder::SetParameter(std::string_view name, const ParameterValue& value) {
   const auto invalid = [&](std::string_view expected) {
-    return BadTensor(fmt::format("parameter '{}': expected {}", name, expected));
+    return BadRequest(fmt::format("parameter '{}': expected {}", name, expected));
   };
   if (name == "timeout" || name == "slo_us") {
     const std::optional<std::uint64_t> us = AsUnsigned(value);
@@ -298,7 +299,7 @@ Status InferRequestBuilder::SetParameter(std::string_view name, const ParameterV
     if (text == nullptr) return invalid("a name");
     request_.application = request_.model->FindApplication(*text);
     if (request_.application != kNoIndex) return Status();
-    return BadTensor(
+    return BadRequest(
         fmt::format("parameter 'application': no application '{}' is declared for model '{}'",
                     *text, spec().name));
   }

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <simdjson.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -16,6 +15,8 @@
 #include <limits>
 #include <new>
 #include <system_error>
+
+#include "base/utf8.h"
 
 namespace duly {
 namespace {
@@ -49,8 +50,7 @@ Result<std::shared_ptr<const SharedMemoryRegion>> SharedMemoryRegion::Open(std::
                                                                            std::string key,
                                                                            std::uint64_t offset,
                                                                            std::uint64_t bytes) {
-  if (name.empty() || name.size() > kMaxNameBytes ||
-      !simdjson::validate_utf8(name.data(), name.size())) {
+  if (name.empty() || name.size() > kMaxNameBytes || !IsUtf8(name)) {
     return Error(StatusCode::kInvalidArgument,
                  "the name of a shared memory region: expected 1 to {} bytes of UTF-8",
                  kMaxNameBytes);
