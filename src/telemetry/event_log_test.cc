@@ -493,6 +493,21 @@ TEST(EventLogReader, RefusesRecordsThatNoRecorderWrites) {
               HasSubstr("the gap record makes no sense"));
 }
 
+TEST(EventLogReader, RefusesAnAccuracyFloorThatIsNotANumber) {
+  LogRecord record;
+  record.event.kind = Event::Kind::kArrival;
+  for (const double floor : {-std::numeric_limits<double>::infinity(), -0.5, 0.0, 100.0}) {
+    record.event.arrival.min_accuracy_pct = floor;
+    EXPECT_TRUE(ReadAll(EncodeLog(TestHeader(), {record})).status.ok()) << floor;
+  }
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const double floor : {nan, -nan, std::numeric_limits<double>::signaling_NaN()}) {
+    record.event.arrival.min_accuracy_pct = floor;
+    EXPECT_THAT(ReadAll(EncodeLog(TestHeader(), {record})).status.message(),
+                HasSubstr("(block 0), record 1: its accuracy floor is not a number: expected "));
+  }
+}
+
 TEST(EventLogReader, RefusesTimesThatGoBack) {
   std::vector<LogRecord> records(2);
   records[0].time = FromNanos(5);

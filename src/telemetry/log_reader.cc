@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -399,6 +400,9 @@ Status EventLogReader::ReadEvent(Cursor& cursor) {
   }
   while (cursor.PeekTag() == kStart) TakeStart(cursor, number_, effects);
   if (!cursor.ok()) return Fault("a field is cut off or out of range");
+  if (std::isnan(event.arrival.min_accuracy_pct)) {
+    return Fault("its accuracy floor is not a number: expected percentage points, or less than 0");
+  }
   if (recorded_ > 0 && FromNanos(time) < record_.time) {
     return Fault(fmt::format("its time {} ns is before that of the event before, {} ns", time,
                              ToNanos(record_.time)));
