@@ -12,6 +12,9 @@ find_package(nlohmann_json REQUIRED)
 find_package(yaml-cpp REQUIRED)
 # The module: distributions ship no package configuration.
 find_package(Protobuf MODULE REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
+# The load generator and the benchmarks; the server speaks gRPC by nghttp2.
 find_package(gRPC REQUIRED)
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 find_package(CLI11 REQUIRED)

@@ -54,7 +54,7 @@ build_packages() {
   echo build-essential cmake ninja-build pkg-config ca-certificates python3 python3-venv \
     libsimdjson-dev libdragonbox-dev nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libspdlog-dev \
     libcli11-dev prometheus-cpp-dev libhwloc-dev libexpected-dev libgtest-dev libgmock-dev \
-    libbenchmark-dev protobuf-compiler libprotobuf-dev protobuf-compiler-grpc libgrpc++-dev zlib1g-dev libssl-dev
+    libbenchmark-dev protobuf-compiler libprotobuf-dev protobuf-compiler-grpc libgrpc++-dev libnghttp2-dev zlib1g-dev libssl-dev
   # Debian 12's default Boost, 1.74, lacks what Beast and Asio have learned since.
   if [[ $distribution == debian-12 ]]; then echo libboost1.81-dev; else echo libboost-dev; fi
   if [[ -z $headers_suite && -z ${ONNXRUNTIME_ROOT:-} ]]; then echo libonnxruntime-dev; fi

@@ -294,10 +294,13 @@ int Serve(ServeFlags flags) {
   http.access = access;
   http.tls = tls;
   http.threads = flags.http_threads;
-  http.max_connections_per_client = flags.max_connections_per_client;
   http.limits.body_bytes = flags.max_input_size.value_or(setup.config.limits.body_bytes);
-  http.limits.bodies_bytes = flags.input_memory.value_or(
+  const std::uint64_t input_memory = flags.input_memory.value_or(
       std::max<std::uint64_t>(ReadMemoryLimit() / 4, http.limits.body_bytes));
+  http.memory = std::make_shared<MemoryBudget>(input_memory);
+  if (flags.max_connections_per_client) {
+    http.clients = std::make_shared<ClientConnections>(*flags.max_connections_per_client);
+  }
 
   ModelControlOptions control_options;
   control_options.repositories = flags.node.repositories;
@@ -345,13 +348,14 @@ int Serve(ServeFlags flags) {
   grpc.port = flags.grpc_port;
   grpc.threads = flags.grpc_threads;
   grpc.message_bytes = http.limits.body_bytes;
-  grpc.memory_bytes = http.limits.bodies_bytes;
+  grpc.memory = http.memory;
+  grpc.clients = http.clients;
   grpc.access = access;
   grpc.tls = tls;
 
   std::unique_ptr<SharedMemoryRegistry> shared_memory;
   if (flags.allow_client_shm) {
-    shared_memory = std::make_unique<SharedMemoryRegistry>(http.limits.bodies_bytes);
+    shared_memory = std::make_unique<SharedMemoryRegistry>(input_memory);
   }
   std::optional<ApplicationService> applications(
       std::in_place, **node,

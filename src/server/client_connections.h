@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
+#include <boost/system/error_code.hpp>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -32,6 +33,16 @@ class ClientConnections : public std::enable_shared_from_this<ClientConnections>
     }
     ++open;
     return Lease(this, [all = shared_from_this(), client](const void*) { all->Close(client); });
+  }
+
+  // The same for the other end of a socket; null for no limit, and then an empty lease.
+  template <typename Socket>
+  static std::optional<Lease> OpenFor(ClientConnections* clients, const Socket& socket) {
+    if (clients == nullptr) return Lease();
+    boost::system::error_code error;
+    const auto peer = socket.remote_endpoint(error);
+    if (error) return std::nullopt;
+    return clients->Open(peer.address());
   }
 
   std::uint64_t refused() const {

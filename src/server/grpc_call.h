@@ -1,255 +1,150 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// A gRPC call on the server's side, whatever its method: messages come, messages and a status go.
 #pragma once
 
-#include <grpcpp/support/async_stream.h>
-#include <grpcpp/support/async_unary_call.h>
-#include <grpcpp/support/byte_buffer.h>
-#include <inference.grpc.pb.h>
-
-#include <condition_variable>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
-#include <unordered_set>
 #include <utility>
+#include <vector>
 
-#include "base/mutex.h"
 #include "server/access.h"
-#include "server/grpc_codec.h"
-#include "server/model_service.h"
+#include "server/grpc_message.h"
+#include "server/io_thread.h"
+#include "telemetry/trace.h"
 
 namespace duly {
 
-using InferenceService = inference::GRPCInferenceService;
+class GrpcConnection;
+struct GrpcShared;
 
-template <typename Base, template <typename> typename... Methods>
-struct RawService : Base {};
-template <typename Base, template <typename> typename First, template <typename> typename... Rest>
-struct RawService<Base, First, Rest...> : RawService<First<Base>, Rest...> {};
-
-// All messages are read as bytes: tensors need not be copied, and what a compressed message becomes
-// is bounded (ReadMessage).
-using GrpcService = RawService<
-    InferenceService::AsyncService, InferenceService::WithRawMethod_ServerLive,
-    InferenceService::WithRawMethod_ServerReady, InferenceService::WithRawMethod_ModelReady,
-    InferenceService::WithRawMethod_ServerMetadata, InferenceService::WithRawMethod_ModelMetadata,
-    InferenceService::WithRawMethod_ModelInfer, InferenceService::WithRawMethod_ModelStreamInfer,
-    InferenceService::WithRawMethod_ModelConfig, InferenceService::WithRawMethod_ModelStatistics,
-    InferenceService::WithRawMethod_RepositoryIndex,
-    InferenceService::WithRawMethod_RepositoryModelLoad,
-    InferenceService::WithRawMethod_RepositoryModelUnload,
-    InferenceService::WithRawMethod_SystemSharedMemoryStatus,
-    InferenceService::WithRawMethod_SystemSharedMemoryRegister,
-    InferenceService::WithRawMethod_SystemSharedMemoryUnregister,
-    InferenceService::WithRawMethod_CudaSharedMemoryStatus,
-    InferenceService::WithRawMethod_CudaSharedMemoryRegister,
-    InferenceService::WithRawMethod_CudaSharedMemoryUnregister,
-    InferenceService::WithRawMethod_TraceSetting, InferenceService::WithRawMethod_LogSettings>;
-
-// What a completion queue hands back: the end of one operation.
-class GrpcEvent {
- public:
-  virtual ~GrpcEvent() = default;
-  virtual void Complete(bool ok) = 0;
+// What the client's headers say.
+struct GrpcHead {
+  std::string path;  // "/inference.GRPCInferenceService/ModelInfer"
+  std::string authorization;
+  GrpcCoding coding = GrpcCoding::kIdentity;  // of messages that say that they are compressed
+  bool wants_real_codes = false;              // triton_grpc_error: failures end the stream
+  std::optional<IoThread::Time> deadline;
+  Permit permit;  // of the whole call
 };
 
-// The end of an operation of a call, which lives at least until then.
-template <typename Call, void (Call::*kMethod)(bool)>
-class CallEvent final : public GrpcEvent {
+// Methods derive their calls from this.
+//
+// Threading: everything on the connection's thread, but for Later() and Soon(). No method is called
+// after OnCancelled, or after the call's status was sent.
+class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
  public:
-  // The tag for an operation that starts now.
-  void* Arm(std::shared_ptr<Call> call) {
-    call_ = std::move(call);
-    return tag();
-  }
-  // gRPC takes this for a type of its own pointers.
-  void* tag() { return static_cast<GrpcEvent*>(this); }
-  void Complete(bool ok) override {
-    const std::shared_ptr<Call> call = std::exchange(call_, nullptr);
-    (call.get()->*kMethod)(ok);
-  }
+  GrpcCall(std::shared_ptr<GrpcConnection> connection, GrpcHead head);
+  virtual ~GrpcCall();
+  GrpcCall(const GrpcCall&) = delete;
+  GrpcCall& operator=(const GrpcCall&) = delete;
+
+ protected:
+  // A message has to come soon.
+  void NeedMessage() { needs_message_ = true; }
+
+  // A whole message has come; not while reading is paused.
+  virtual void OnMessage(GrpcInput message) = 0;
+  // The client sends no more messages.
+  virtual void OnLastMessage() {}
+  // Nothing can be sent any more: the client left, or its deadline has passed.
+  virtual void OnCancelled() {}
+  // The server ends; what has been received is still answered.
+  virtual void OnDrain() {}
+
+  GrpcShared& shared() const { return shared_; }
+  const GrpcHead& head() const { return head_; }
+  bool has_message() const { return has_message_; }
+  // The call's end is not known yet.
+  bool is_open() const { return !finished_ && !cancelled_; }
+  // Until the deadline; nothing when there is none.
+  std::optional<Duration> TimeLeft() const;
+  // Messages that wait for the client to read them.
+  std::size_t unsent() const { return outgoing_.size(); }
+
+  // The trace is told when the message is on the wire. Both do nothing once the call has ended.
+  void Send(GrpcOutput message, TraceHandle trace = nullptr);
+  // The last thing sent. retry_after: for failures that are retryable.
+  void Finish(const Status& status, Duration retry_after = Duration(0));
+
+  void PauseReading(bool pause);
+
+  // Announces that Later will be called once, from any thread; the connection's thread lasts until
+  // then.
+  void ExpectLater();
+  // Runs `work` on the connection's thread, even when the call has ended.
+  void Later(std::function<void()> work);
+  // The same without an announcement, from any thread, while the call is open.
+  void Soon(std::function<void()> work);
 
  private:
-  std::shared_ptr<Call> call_;
-};
+  friend class GrpcConnection;
 
-// Counts the calls that still have something to send: their queues must outlive them.
-class OpenCalls {
- public:
-  void Add() {
-    const MutexLock lock(mutex_);
-    ++count_;
-  }
-  void Remove() {
-    const MutexLock lock(mutex_);
-    if (--count_ == 0) none_.notify_all();
-  }
-  void AwaitNone() {
-    const MutexLock lock(mutex_);
-    while (count_ > 0) none_.wait(mutex_);
-  }
-
- private:
-  Mutex mutex_;
-  std::condition_variable_any none_;
-  std::uint64_t count_ DULY_GUARDED_BY(mutex_) = 0;
-};
-
-class StreamCall;
-
-// Whether the client of a call may make it, by its metadata `authorization`.
-Status CheckAccess(const Access& access, Scope scope, const grpc::ServerContextBase& context);
-
-// The same for a request that begins now: Access::Admit.
-Result<Permit> Admit(const Access& access, Scope scope, const grpc::ServerContextBase& context,
-                     Duration& retry_after);
-
-// What all calls of a server share. Outlives them.
-struct GrpcShared {
-  GrpcShared(ModelService& model_service, std::size_t largest_message, Access allowed)
-      : models(model_service), message_bytes(largest_message), access(std::move(allowed)) {}
-
-  ModelService& models;
-  const std::size_t message_bytes;
-  const Access access;
-  GrpcService service;
-  OpenCalls open;
-  Mutex mutex;
-  bool draining DULY_GUARDED_BY(mutex) = false;
-  std::unordered_set<std::shared_ptr<StreamCall>> streams DULY_GUARDED_BY(mutex);
-};
-
-// One ModelInfer. The queue of a call is served by one thread.
-// Threading: on that thread, OnResponse excepted.
-class UnaryCall final : public ResponseSink, public std::enable_shared_from_this<UnaryCall> {
- public:
-  // Waits for the next call on the queue; each call lets the one after it in.
-  static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue);
-  UnaryCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue)
-      : shared_(shared), queue_(queue) {}
-
-  void OnResponse(InferResponse response) override;
-
- private:
-  void OnAccepted(bool ok);
-  void OnFinished(bool ok);
-  void OnDone(bool ok);
-  void Fail(const Status& status, Duration retry_after);
-
-  GrpcShared& shared_;
-  grpc::ServerCompletionQueue& queue_;
-  grpc::ServerContext context_;
-  grpc::ByteBuffer bytes_;
-  grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> writer_{&context_};
-  Permit permit_;
-  InferReplyFormat format_;
-  RequestId request_;
-  TimePoint awaited_{};  // while requests may be traced: since when
-  TraceHandle trace_;
-  CallEvent<UnaryCall, &UnaryCall::OnAccepted> accepted_;
-  CallEvent<UnaryCall, &UnaryCall::OnFinished> finished_;
-  CallEvent<UnaryCall, &UnaryCall::OnDone> done_;
-};
-
-// One ModelStreamInfer.
-// Threading: events on the thread of its queue; answers and Drain from any thread.
-class StreamCall final : public std::enable_shared_from_this<StreamCall> {
- public:
-  static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue);
-  StreamCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue)
-      : shared_(shared), queue_(queue) {}
-
-  // Reads no more; the stream ends when what it has read is answered.
-  void Drain();
-
- private:
-  // One request in flight.
-  class Request;
   struct Outgoing {
-    grpc::ByteBuffer message;
+    std::array<std::byte, 5> prefix;  // flags and length
+    std::size_t size = 0;             // with its prefix
+    std::size_t sent = 0;             // of it
+    GrpcOutput pieces;
     TraceHandle trace;
   };
 
-  void OnAccepted(bool ok);
-  void OnRead(bool ok);
-  void OnWritten(bool ok);
-  void OnFinished(bool ok);
-  void OnDone(bool ok);
+  // Takes bytes of messages; returns how many more the client may send for them.
+  std::size_t Receive(std::span<const std::byte> bytes);
+  // The same of those that are wanted now.
+  std::size_t Take(std::span<const std::byte> bytes);
+  Status BeginMessage();
+  void EndInput();
+  // What was not wanted before.
+  void ContinueReading();
+  // The stream is gone.
+  void Cancel();
+  // Ends the call before its method does.
+  void Expire(const Status& status);
+  bool reads() const { return is_open() && !paused_ && unsent_bytes_ < kMaxUnsentBytes; }
+  // The client owes bytes.
+  bool awaits_bytes() const {
+    return is_open() && !input_ended_ && waiting_.empty() &&
+           (prefix_size_ > 0 || (!has_message_ && needs_message_));
+  }
 
-  void Take(TimePoint read_started);
-  void Answered(const std::shared_ptr<Request>& request, InferResponse response);
-  void Send(grpc::ByteBuffer message, TraceHandle trace = nullptr) DULY_REQUIRES(mutex_);
-  void SendError(const std::string& id, const Status& status, TraceHandle trace = nullptr)
-      DULY_REQUIRES(mutex_);
-  // Nothing can be sent to the client any more.
-  void Break() DULY_REQUIRES(mutex_);
-  // Starts what can start: a write, a read, the end.
-  void Proceed() DULY_REQUIRES(mutex_);
+  // Answers that nobody reads stop the reading of requests.
+  static constexpr std::size_t kMaxUnsentBytes = std::size_t{4} << 20;
 
+  const std::shared_ptr<GrpcConnection> connection_;
   GrpcShared& shared_;
-  grpc::ServerCompletionQueue& queue_;
-  grpc::ServerContext context_;
-  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
-  bool real_codes_ = false;  // the client asked for failures to end the stream with their code
+  GrpcHead head_;
+  std::int32_t stream_ = 0;
 
-  Mutex mutex_;
-  grpc::ByteBuffer incoming_;
-  std::unordered_set<std::shared_ptr<Request>> in_flight_ DULY_GUARDED_BY(mutex_);
-  std::deque<Outgoing> outgoing_ DULY_GUARDED_BY(mutex_);
-  TraceHandle written_trace_ DULY_GUARDED_BY(mutex_);    // of what is being written
-  TimePoint read_started_ DULY_GUARDED_BY(mutex_) = {};  // while requests may be traced
-  grpc::Status end_ DULY_GUARDED_BY(mutex_);
-  bool reading_ DULY_GUARDED_BY(mutex_) = false;
-  bool writing_ DULY_GUARDED_BY(mutex_) = false;
-  bool taking_ DULY_GUARDED_BY(mutex_) = false;   // a request is on its way to the node
-  bool no_more_ DULY_GUARDED_BY(mutex_) = false;  // nothing will be read any more
-  bool broken_ DULY_GUARDED_BY(mutex_) = false;   // nothing can be written any more
-  bool finishing_ DULY_GUARDED_BY(mutex_) = false;
-  CallEvent<StreamCall, &StreamCall::OnAccepted> accepted_;
-  CallEvent<StreamCall, &StreamCall::OnRead> read_;
-  CallEvent<StreamCall, &StreamCall::OnWritten> written_;
-  CallEvent<StreamCall, &StreamCall::OnFinished> finished_;
-  CallEvent<StreamCall, &StreamCall::OnDone> done_;
-};
+  // Receiving.
+  bool needs_message_ = false;
+  bool paused_ = false;
+  bool input_ended_ = false;
+  bool told_end_ = false;
+  bool has_message_ = false;  // has had one
+  bool in_message_ = false;   // the prefix is whole
+  std::array<std::byte, 5> prefix_{};
+  std::size_t prefix_size_ = 0;
+  Buffer message_;
+  std::span<std::byte> unfilled_;
+  std::vector<std::byte> waiting_;  // came while reading was paused
+  IoThread::Time last_bytes_{};
 
-// Any other unary call: answered at once, or on a thread for what takes long.
-class ControlCall final : public GrpcEvent {
- public:
-  using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
-  using Request = void (GrpcService::*)(grpc::ServerContext*, grpc::ByteBuffer*, Writer*,
-                                        grpc::CompletionQueue*, grpc::ServerCompletionQueue*,
-                                        void*);
-  // From the call's message, which may be compressed, to the answer's.
-  using Answer = std::function<Result<grpc::ByteBuffer>(grpc::ByteBuffer&)>;
-
-  static void Await(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Scope scope,
-                    Request request, Answer answer, WorkThread* thread);
-  void Complete(bool ok) override;
-
- private:
-  ControlCall(GrpcShared& shared, grpc::ServerCompletionQueue& queue, Scope scope, Request request,
-              Answer answer, WorkThread* thread)
-      : shared_(shared),
-        queue_(queue),
-        scope_(scope),
-        request_(request),
-        answer_(std::move(answer)),
-        thread_(thread) {}
-  void Reply();
-
-  GrpcShared& shared_;
-  grpc::ServerCompletionQueue& queue_;
-  const Scope scope_;
-  const Request request_;
-  const Answer answer_;
-  WorkThread* const thread_;  // null: at once
-  grpc::ServerContext context_;
-  grpc::ByteBuffer bytes_;
-  Writer writer_{&context_};
-  Permit permit_;
-  bool finishing_ = false;
+  // Sending.
+  bool has_head_ = false;  // the answer's
+  bool deferred_ = false;  // nghttp2 waits to be told of more
+  bool finished_ = false;
+  bool cancelled_ = false;
+  Status status_;
+  Duration retry_after_{0};
+  std::deque<Outgoing> outgoing_;
+  std::size_t unsent_bytes_ = 0;
 };
 
 }  // namespace duly

@@ -3,10 +3,12 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -21,9 +23,12 @@ using google::protobuf::io::CodedOutputStream;
 using inference::InferParameter;
 using inference::ModelInferRequest;
 
+// Of the limit for the message, for each of its raw contents: ParseMessage counts texts likewise.
+constexpr std::size_t kRawCost = 12;
 // Smaller tensors are copied: a slice of its own costs more.
 constexpr std::size_t kSharedBytes = 8192;
 // Wire keys of length-delimited fields: number * 8 + 2.
+constexpr std::uint32_t kRawInputContents = (7 << 3) | 2;
 constexpr std::uint8_t kRawOutputContents = (6 << 3) | 2;
 constexpr std::uint8_t kStreamInferResponse = (2 << 3) | 2;
 
@@ -166,37 +171,89 @@ class Pieces {
       return;
     }
     Flush();
-    auto* const owner = new Buffer(tensor);
-    slices_.emplace_back(
-        const_cast<std::byte*>(tensor.data().data()), tensor.size(),
-        [](void* buffer) { delete static_cast<Buffer*>(buffer); }, owner);
+    pieces_.push_back(tensor);
   }
-  grpc::ByteBuffer Finish() {
+  GrpcOutput Finish() {
     Flush();
-    return {slices_.data(), slices_.size()};
+    return std::move(pieces_);
   }
 
  private:
   void Flush() {
     if (text_.empty()) return;
-    slices_.emplace_back(text_);
-    text_.clear();
+    auto owner = std::make_shared<const std::string>(std::exchange(text_, std::string()));
+    const auto bytes = std::as_bytes(std::span<const char>(*owner));
+    pieces_.emplace_back(std::move(owner), bytes);
   }
 
   std::string text_;
-  std::vector<grpc::Slice> slices_;
+  GrpcOutput pieces_;
 };
 
 std::size_t VarintSize(std::size_t value) {
   return CodedOutputStream::VarintSize64(std::uint64_t{value});
 }
 
+Status NoMessage() {
+  return Status(StatusCode::kInvalidArgument, "the message is no ModelInferRequest");
+}
+
+// Splits a message into its raw contents and the rest, which is copied only where raw contents lie
+// between its parts.
+Status Split(std::string_view bytes, std::size_t limit, std::vector<std::string_view>& raw,
+             std::string& joined, std::string_view& rest) {
+  using google::protobuf::internal::WireFormatLite;
+  google::protobuf::io::CodedInputStream in(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                            static_cast<int>(bytes.size()));
+  const auto position = [&in] { return static_cast<std::size_t>(in.CurrentPosition()); };
+  std::size_t begin = 0;  // of the part of the rest that is being read
+  const auto keep_until = [&](std::size_t end) {
+    const std::string_view part = bytes.substr(begin, end - begin);
+    if (part.empty()) return;
+    if (rest.empty()) {
+      rest = part;
+      return;
+    }
+    if (joined.empty()) joined = rest;
+    joined += part;
+    rest = joined;
+  };
+  while (true) {
+    const std::size_t start = position();
+    const std::uint32_t tag = in.ReadTag();
+    if (tag == 0) {
+      keep_until(bytes.size());
+      return start == bytes.size() ? Status() : NoMessage();
+    }
+    if (tag != kRawInputContents) {
+      if (!WireFormatLite::SkipField(&in, tag)) return NoMessage();
+      continue;
+    }
+    keep_until(start);
+    std::uint32_t size = 0;
+    if (!in.ReadVarint32(&size) || size > bytes.size() - position()) return NoMessage();
+    if (raw.size() >= limit / kRawCost) return MessageTooLarge(limit);
+    raw.push_back(bytes.substr(position(), size));
+    in.Skip(static_cast<int>(size));
+    begin = position();
+  }
+}
+
 }  // namespace
 
-Result<std::shared_ptr<const GrpcInferMessage>> GrpcInferMessage::Parse(grpc::ByteBuffer& bytes,
+Result<std::shared_ptr<const GrpcInferMessage>> GrpcInferMessage::Parse(GrpcInput& input,
                                                                         std::size_t limit) {
   auto parsed = std::make_shared<GrpcInferMessage>();
-  DULY_RETURN_IF_ERROR(ReadMessage(bytes, limit, *parsed->message_));
+  GrpcInput taken = std::exchange(input, GrpcInput());
+  DULY_RETURN_IF_ERROR(Decompress(taken, limit));
+  parsed->bytes_ = std::move(taken.bytes);
+  const std::span<const std::byte> data = parsed->bytes_.data();
+  const std::string_view bytes(reinterpret_cast<const char*>(data.data()), data.size());
+  std::string joined;
+  std::string_view rest;
+  if (bytes.size() > std::numeric_limits<int>::max()) return Error(MessageTooLarge(limit));
+  DULY_RETURN_IF_ERROR(Split(bytes, limit, parsed->raw_, joined, rest));
+  DULY_RETURN_IF_ERROR(ParseMessage(rest, limit, *parsed->message_));
   return parsed;
 }
 
@@ -209,16 +266,19 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
   for (const auto& [name, value] : said.parameters()) {
     DULY_RETURN_IF_ERROR(builder.SetParameter(name, ValueOf(value)));
   }
-  const auto in_message = static_cast<int>(std::ranges::count_if(
+  const auto in_message = static_cast<std::size_t>(std::ranges::count_if(
       said.inputs(), [](const auto& input) { return !IsInSharedMemory(input); }));
-  const bool raw = said.raw_input_contents_size() > 0;
-  if (raw && said.raw_input_contents_size() != in_message) {
+  const std::span<const std::string_view> contents = message->raw_contents();
+  const bool raw = !contents.empty();
+  if (raw && contents.size() != in_message) {
     return Error(StatusCode::kInvalidArgument,
-                 "{} raw_input_contents: expected one for each of the {} inputs{}",
-                 said.raw_input_contents_size(), in_message,
-                 in_message < said.inputs_size() ? " that are not in shared memory" : "");
+                 "{} raw_input_contents: expected one for each of the {} inputs{}", contents.size(),
+                 in_message,
+                 in_message < static_cast<std::size_t>(said.inputs_size())
+                     ? " that are not in shared memory"
+                     : "");
   }
-  int next_raw = 0;
+  std::size_t next_raw = 0;
   for (const ModelInferRequest::InferInputTensor& input : said.inputs()) {
     DULY_ASSIGN_OR_RETURN(const InferRequestBuilder::Input slot,
                           builder.AddInput(input.name(), input.datatype(),
@@ -237,9 +297,8 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
                      "input '{}' has contents beside raw_input_contents: expected one of them",
                      input.name());
       }
-      const std::string& data = said.raw_input_contents(next_raw++);
-      DULY_RETURN_IF_ERROR(
-          builder.SetData(slot, Buffer(message, std::as_bytes(std::span<const char>(data)))));
+      const std::string_view data = contents[next_raw++];
+      DULY_RETURN_IF_ERROR(builder.SetData(slot, message->Own(data)));
     } else {
       DULY_ASSIGN_OR_RETURN(Buffer data, ToBuffer(*slot.spec, input.contents()));
       DULY_RETURN_IF_ERROR(builder.SetData(slot, std::move(data)));
@@ -266,8 +325,8 @@ Result<InferCall> DecodeGrpcInfer(const std::shared_ptr<const GrpcInferMessage>&
   return call;
 }
 
-grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
-                                 const InferResponse& response) {
+GrpcOutput EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
+                           const InferResponse& response) {
   google::protobuf::Arena arena;
   auto& head = *google::protobuf::Arena::CreateMessage<inference::ModelInferResponse>(&arena);
   const ModelSpec& spec = format.model->spec;
@@ -309,7 +368,7 @@ grpc::ByteBuffer EncodeGrpcReply(GrpcReply kind, const InferReplyFormat& format,
   return pieces.Finish();
 }
 
-grpc::ByteBuffer EncodeGrpcStreamError(const std::string& id, const Status& status) {
+GrpcOutput EncodeGrpcStreamError(const std::string& id, const Status& status) {
   inference::ModelStreamInferResponse message;
   message.set_error_message(status.message());
   message.mutable_infer_response()->set_id(id);

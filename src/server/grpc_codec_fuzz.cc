@@ -9,13 +9,13 @@
 #include <google/protobuf/text_format.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
 #include "server/fake_node_test_util.h"
 #include "server/grpc_message.h"
-#include "server/grpc_message_test_util.h"
 #include "server/infer_fuzz_test_util.h"
 
 namespace duly {
@@ -33,9 +33,12 @@ struct World {
 void CheckAnswer(const InferCall& call) {
   InferResponse response = FakeNode::Echo(call.request);
   if (!Conclude(call.format, response).ok()) return;
-  grpc::ByteBuffer bytes = EncodeGrpcReply(GrpcReply::kUnary, call.format, response);
+  std::string bytes;
+  for (const Buffer& piece : EncodeGrpcReply(GrpcReply::kUnary, call.format, response)) {
+    bytes.append(reinterpret_cast<const char*>(piece.data().data()), piece.size());
+  }
   inference::ModelInferResponse answer;
-  DULY_CHECK(ReadMessage(bytes, std::size_t{1} << 30, answer).ok());
+  DULY_CHECK(answer.ParseFromString(bytes));
   DULY_CHECK(answer.id() == call.format.id);
   const auto count = static_cast<int>(response.outputs.size());
   DULY_CHECK(answer.outputs_size() == count && answer.raw_output_contents_size() == count);
@@ -49,11 +52,10 @@ void CheckAnswer(const InferCall& call) {
   }
 }
 
-void Read(const World& world, grpc_compression_algorithm compression, std::string_view text,
-          std::size_t slice_bytes) {
-  grpc::ByteBuffer bytes = Received(compression, text, slice_bytes);
-  const auto message = GrpcInferMessage::Parse(bytes, kMostMessageBytes);
-  DULY_CHECK(!bytes.Valid());
+void Read(const World& world, GrpcCoding coding, std::string_view text) {
+  GrpcInput input{Buffer::CopyOf(std::as_bytes(std::span(text))), coding};
+  const auto message = GrpcInferMessage::Parse(input, kMostMessageBytes);
+  DULY_CHECK(input.bytes.size() == 0);
   if (!message) return CheckRefused(message.error());
   const Result<InferCall> call = DecodeGrpcInfer(*message, world.service);
   if (!call) return CheckRefused(call.error());
@@ -69,17 +71,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 2) return 0;
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   std::string_view text = input.substr(2);
-  const std::size_t slice_bytes = 1 + data[1];
-  grpc_compression_algorithm compression = GRPC_COMPRESS_NONE;
+  duly::GrpcCoding coding = duly::GrpcCoding::kIdentity;
   std::string message;
   switch (input[0] % 4) {
     case 0:  // '0': the message as it is on the wire
       break;
     case 1:
-      compression = GRPC_COMPRESS_DEFLATE;
+      coding = duly::GrpcCoding::kDeflate;
       break;
     case 2:
-      compression = GRPC_COMPRESS_GZIP;
+      coding = duly::GrpcCoding::kGzip;
       break;
     default: {  // '3': the message as text, as a person can write it
       google::protobuf::TextFormat::Parser parser;
@@ -94,6 +95,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       text = message;
     }
   }
-  duly::Read(world, compression, text, slice_bytes);
+  duly::Read(world, coding, text);
   return 0;
 }

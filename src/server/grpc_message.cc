@@ -5,15 +5,14 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
-#include <grpc/byte_buffer.h>
-#include <grpcpp/support/proto_buffer_reader.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
-#include <cstring>
+#include <limits>
 #include <memory>
 #include <span>
-#include <vector>
+#include <utility>
 
 #include "server/inflater.h"
 
@@ -21,14 +20,6 @@ namespace duly {
 namespace {
 
 constexpr std::size_t kPieceBytes = std::size_t{64} << 10;
-
-grpc_compression_algorithm CompressionOf(const grpc::ByteBuffer& bytes) {
-  // ByteBuffer promises that it is a pointer to this and nothing else, and has no other way to it.
-  static_assert(sizeof(bytes) == sizeof(grpc_byte_buffer*));
-  const grpc_byte_buffer* buffer = nullptr;
-  std::memcpy(&buffer, static_cast<const void*>(&bytes), sizeof(buffer));
-  return buffer == nullptr ? GRPC_COMPRESS_NONE : buffer->data.raw.compression;
-}
 
 Status Corrupt(std::string_view why) {
   return Status(StatusCode::kInvalidArgument,
@@ -78,86 +69,136 @@ bool AddCost(google::protobuf::io::CodedInputStream& in, const google::protobuf:
   return true;
 }
 
-std::size_t CostOf(grpc::ByteBuffer& bytes, const google::protobuf::Descriptor* type,
+std::size_t CostOf(std::string_view bytes, const google::protobuf::Descriptor* type,
                    std::size_t most) {
-  grpc::ProtoBufferReader reader(&bytes);
-  google::protobuf::io::CodedInputStream in(&reader);
+  google::protobuf::io::CodedInputStream in(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                            static_cast<int>(bytes.size()));
   std::size_t cost = 0;
   return AddCost(in, type, 0, most, cost) ? cost : 0;
 }
 
-// The bytes become what they stand for.
-Status Decompress(DeflateFormat format, std::size_t limit, grpc::ByteBuffer& bytes) {
-  std::vector<grpc::Slice> coded;
-  if (!bytes.Dump(&coded).ok()) return Corrupt("it cannot be read");
-  Inflater inflater(format);
-  if (!inflater.ready()) return Status(StatusCode::kResourceExhausted, "out of memory");
-  std::vector<grpc::Slice> plain;
-  const auto piece = std::make_unique_for_overwrite<std::byte[]>(kPieceBytes);
+}  // namespace
+
+std::optional<GrpcCoding> ParseGrpcCoding(std::string_view name) {
+  if (name == "identity") return GrpcCoding::kIdentity;
+  if (name == "deflate") return GrpcCoding::kDeflate;
+  if (name == "gzip") return GrpcCoding::kGzip;
+  return std::nullopt;
+}
+
+std::size_t SizeOf(const GrpcOutput& message) {
   std::size_t size = 0;
+  for (const Buffer& piece : message) size += piece.size();
+  return size;
+}
+
+Status Decompress(GrpcInput& input, std::size_t limit) {
+  if (input.coding == GrpcCoding::kIdentity) return Status();
+  Inflater inflater(input.coding == GrpcCoding::kGzip ? DeflateFormat::kGzip
+                                                      : DeflateFormat::kZlib);
+  if (!inflater.ready()) return Status(StatusCode::kResourceExhausted, "out of memory");
+  std::string plain;
+  const auto piece = std::make_unique_for_overwrite<std::byte[]>(kPieceBytes);
+  std::span<const std::byte> in = input.bytes.data();
   int code = Z_OK;
-  for (const grpc::Slice& slice : coded) {
-    std::span<const std::byte> in(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());
-    // Input may have been taken whose output had no room yet.
-    bool full = false;
-    while (!in.empty() || full) {
-      if (code == Z_STREAM_END) return Corrupt("something follows its end");
-      std::span<std::byte> out(piece.get(), kPieceBytes);
-      code = inflater.Step(in, out);
-      if (code == Z_BUF_ERROR) break;
-      if (code != Z_OK && code != Z_STREAM_END) return Corrupt(inflater.message());
-      full = out.empty() && code == Z_OK;
-      const std::size_t filled = kPieceBytes - out.size();
-      size += filled;
-      if (size > limit) {
-        return Status(StatusCode::kResourceExhausted,
-                      fmt::format("the message has more than {} bytes when it is decompressed: "
-                                  "the server accepts no more",
-                                  limit));
-      }
-      if (filled > 0) plain.emplace_back(piece.get(), filled);
+  while (code != Z_STREAM_END) {
+    std::span<std::byte> out(piece.get(), kPieceBytes);
+    code = inflater.Step(in, out);
+    if (code == Z_BUF_ERROR) return Corrupt("it is cut off");
+    if (code != Z_OK && code != Z_STREAM_END) return Corrupt(inflater.message());
+    const std::size_t filled = kPieceBytes - out.size();
+    if (plain.size() + filled > limit) {
+      return Status(StatusCode::kResourceExhausted,
+                    fmt::format("the message has more than {} bytes when it is decompressed: "
+                                "the server accepts no more",
+                                limit));
     }
+    plain.append(reinterpret_cast<const char*>(piece.get()), filled);
   }
-  if (code != Z_STREAM_END) return Corrupt("it is cut off");
-  bytes = grpc::ByteBuffer(plain.data(), plain.size());
+  if (!in.empty()) return Corrupt("something follows its end");
+  auto owner = std::make_shared<const std::string>(std::move(plain));
+  const auto bytes = std::as_bytes(std::span<const char>(*owner));
+  input = {Buffer(std::move(owner), bytes), GrpcCoding::kIdentity};
   return Status();
 }
 
-}  // namespace
+Status MessageTooLarge(std::size_t limit) {
+  return Status(StatusCode::kResourceExhausted,
+                fmt::format("the message would take more than {} bytes in memory: the server "
+                            "accepts no more",
+                            kMostGrowth * limit));
+}
 
-Status ReadMessage(grpc::ByteBuffer& bytes, std::size_t limit, google::protobuf::Message& message) {
-  const grpc_compression_algorithm compression = CompressionOf(bytes);
-  if (compression != GRPC_COMPRESS_NONE) {
-    const DeflateFormat format =
-        compression == GRPC_COMPRESS_GZIP ? DeflateFormat::kGzip : DeflateFormat::kZlib;
-    if (Status status = Decompress(format, limit, bytes); !status.ok()) {
-      bytes.Clear();
-      return status;
-    }
-  }
+Status ParseMessage(std::string_view bytes, std::size_t limit, google::protobuf::Message& message) {
   const std::size_t most = kMostGrowth * limit;
-  if (bytes.Length() > limit / kSmallMessage &&
-      CostOf(bytes, message.GetDescriptor(), most) > most) {
-    bytes.Clear();
-    return Status(StatusCode::kResourceExhausted,
-                  fmt::format("the message would take more than {} bytes in memory: the server "
-                              "accepts no more",
-                              most));
+  if (bytes.size() > std::numeric_limits<int>::max() ||
+      (bytes.size() > limit / kSmallMessage &&
+       CostOf(bytes, message.GetDescriptor(), most) > most)) {
+    return MessageTooLarge(limit);
   }
-  bool ok = false;
-  {
-    grpc::ProtoBufferReader reader(&bytes);
-    ok = reader.status().ok() && message.ParseFromZeroCopyStream(&reader);
-  }
-  bytes.Clear();
-  if (ok) return Status();
+  if (message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return Status();
   return Status(StatusCode::kInvalidArgument,
                 fmt::format("the message is no {}", message.GetDescriptor()->name()));
 }
 
-grpc::ByteBuffer WriteMessage(const google::protobuf::Message& message) {
-  const grpc::Slice text(message.SerializeAsString());
-  return {&text, 1};
+Status ReadMessage(GrpcInput& input, std::size_t limit, google::protobuf::Message& message) {
+  GrpcInput taken = std::exchange(input, GrpcInput());
+  if (Status plain = Decompress(taken, limit); !plain.ok()) return plain;
+  const std::span<const std::byte> bytes = taken.bytes.data();
+  return ParseMessage({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, limit, message);
+}
+
+GrpcOutput WriteMessage(const google::protobuf::Message& message) {
+  auto [buffer, bytes] = Buffer::Allocate(message.ByteSizeLong());
+  message.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()));
+  return {std::move(buffer)};
+}
+
+Status NoGrpcMessage() {
+  return Status(StatusCode::kUnimplemented, "the call has no message: expected one");
+}
+
+std::optional<Duration> ParseGrpcTimeout(std::string_view text) {
+  constexpr std::size_t kMostDigits = 8;
+  if (text.size() < 2 || text.size() > kMostDigits + 1) return std::nullopt;
+  std::int64_t number = 0;
+  for (const char c : text.substr(0, text.size() - 1)) {
+    if (c < '0' || c > '9') return std::nullopt;
+    number = 10 * number + (c - '0');
+  }
+  switch (text.back()) {
+    case 'H':
+      return std::chrono::hours(std::min<std::int64_t>(number, 1'000'000));  // in Duration's range
+    case 'M':
+      return std::chrono::minutes(number);
+    case 'S':
+      return std::chrono::seconds(number);
+    case 'm':
+      return std::chrono::milliseconds(number);
+    case 'u':
+      return std::chrono::microseconds(number);
+    case 'n':
+      return std::chrono::nanoseconds(number);
+    default:
+      return std::nullopt;
+  }
+}
+
+std::string EncodeGrpcText(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string encoded;
+  encoded.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F && c != '%') {
+      encoded += c;
+    } else {
+      encoded += '%';
+      encoded += kDigits[byte >> 4];
+      encoded += kDigits[byte & 15];
+    }
+  }
+  return encoded;
 }
 
 }  // namespace duly

@@ -59,7 +59,7 @@ HttpReply FaultReply(const HttpFault& fault) {
 
 HttpConnection::HttpConnection(TcpSocket socket, IoThread& thread, HttpShared& shared,
                                HttpPort port, ClientConnections::Lease lease)
-    : transport_(std::move(socket), shared.options.tls.get()),
+    : transport_(std::move(socket), shared.options.tls.get(), TlsProtocol::kHttp1),
       thread_(thread),
       shared_(shared),
       port_(port),
@@ -324,7 +324,7 @@ void HttpConnection::BeginRequest() {
     refusal_ = HttpFault{415, "this Content-Encoding is not supported: expected gzip or deflate"};
   }
   if (has_body &&
-      !body_.Start(shared_.bodies, static_cast<std::size_t>(head_.json_size.value_or(0)),
+      !body_.Start(shared_.options.memory, static_cast<std::size_t>(head_.json_size.value_or(0)),
                    head_.chunked ? kFirstChunkedBytes : known)) {
     return Refuse({503, "the server has no memory left for the body"});
   }
@@ -392,7 +392,7 @@ void HttpConnection::Dispatch() {
         std::pair<std::optional<HttpFault>, HttpBody> result;
         result.first = InflateBody(head_.coding, coded.data(),
                                    static_cast<std::size_t>(head_.json_size.value_or(0)),
-                                   shared_.options.limits, shared_.bodies, result.second);
+                                   shared_.options.limits, shared_.options.memory, result.second);
         return result;
       },
       [this](std::pair<std::optional<HttpFault>, HttpBody> result) {

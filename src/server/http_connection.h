@@ -20,7 +20,7 @@
 #include "server/http_routes.h"
 #include "server/http_server.h"
 #include "server/infer_json.h"
-#include "server/io_thread.h"
+#include "server/io_connection.h"
 #include "server/memory_budget.h"
 #include "server/transport.h"
 #include "server/work_thread.h"
@@ -30,23 +30,16 @@ namespace duly {
 // What all connections of a server share. Outlives them.
 struct HttpShared {
   HttpShared(HttpOptions o, ModelService& service)
-      : options(std::move(o)),
-        bodies(std::make_shared<MemoryBudget>(options.limits.bodies_bytes)),
-        clients(options.max_connections_per_client
-                    ? std::make_shared<ClientConnections>(*options.max_connections_per_client)
-                    : nullptr),
-        routes(service, [this] { return Counts(); }) {}
+      : options(std::move(o)), routes(service, [this] { return Counts(); }) {}
 
   LimitCounts Counts() const {
     LimitCounts counts;
     counts.tokens = options.access.Counts();
-    if (clients != nullptr) counts.connections = clients->refused();
+    if (options.clients != nullptr) counts.connections = options.clients->refused();
     return counts;
   }
 
   const HttpOptions options;
-  const std::shared_ptr<MemoryBudget> bodies;
-  const std::shared_ptr<ClientConnections> clients;  // null: no limit
   HttpRoutes routes;
   InferDecoder parse_decoder;  // the parse thread's
   // Reads and writes JSON that takes milliseconds, so that other connections' requests do not wait.
@@ -67,20 +60,18 @@ struct HttpShared {
 // written with one gathering call, at once if the socket takes them.
 //
 // Threading: on its I/O thread, OnResponse excepted.
-class HttpConnection final : public ResponseSink,
+class HttpConnection final : public IoConnection,
+                             public ResponseSink,
                              public std::enable_shared_from_this<HttpConnection> {
  public:
   HttpConnection(TcpSocket socket, IoThread& thread, HttpShared& shared, HttpPort port,
                  ClientConnections::Lease lease);
   ~HttpConnection() override;
 
-  void Start();
-  // Checks the connection's time limit.
-  void Tick(IoThread::Time now);
-  // Closes the connection unless it has something to answer; then it closes after the answer.
-  void CloseWhenIdle();
-  // Closes the socket; a request in the node is cancelled.
-  void Abort();
+  void Start() override;
+  void Tick(IoThread::Time now) override;
+  void CloseWhenIdle() override;
+  void Abort() override;
 
   void OnResponse(InferResponse response) override;
 

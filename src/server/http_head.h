@@ -20,8 +20,6 @@ struct HttpLimits {
   std::size_t line_bytes = std::size_t{8} << 10;   // request line and each header field
   std::size_t head_bytes = std::size_t{64} << 10;  // all of them
   std::size_t body_bytes = std::size_t{64} << 20;
-  // Of all large bodies together (MemoryBudget); a request beyond is told 503.
-  std::size_t bodies_bytes = std::size_t{1} << 30;
 };
 
 // Why a request cannot be served, as an HTTP code and a message for a person.

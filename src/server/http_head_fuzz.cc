@@ -21,10 +21,9 @@ namespace duly {
 namespace {
 
 // Small, so that small inputs reach them.
-constexpr HttpLimits kLimits{.line_bytes = 256,
-                             .head_bytes = 1024,
-                             .body_bytes = std::size_t{64} << 10,
-                             .bodies_bytes = std::size_t{1} << 20};
+constexpr HttpLimits kLimits{
+    .line_bytes = 256, .head_bytes = 1024, .body_bytes = std::size_t{64} << 10};
+constexpr std::size_t kMemory = std::size_t{1} << 20;
 
 std::string TextOf(const Buffer& buffer) {
   return {reinterpret_cast<const char*>(buffer.data().data()), buffer.size()};
@@ -136,7 +135,7 @@ void CheckRoute(const HttpHead& head) {
 }
 
 void ReadConnection(std::string_view input, std::size_t piece) {
-  const auto budget = std::make_shared<MemoryBudget>(kLimits.bodies_bytes);
+  const auto budget = std::make_shared<MemoryBudget>(kMemory);
   for (int requests = 0; requests < 8 && !input.empty(); ++requests) {
     const Message whole = ReadMessage(input, input.size(), budget);
     const Message pieces = ReadMessage(input, piece, budget);

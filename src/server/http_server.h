@@ -10,7 +10,9 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "server/access.h"
+#include "server/client_connections.h"
 #include "server/http_head.h"
+#include "server/memory_budget.h"
 #include "server/model_service.h"
 #include "server/tls.h"
 
@@ -22,9 +24,11 @@ struct HttpOptions {
   std::optional<std::uint16_t> metrics_port = 8002;  // nothing: /metrics on the main port only
   std::uint32_t threads = 0;                         // for I/O; 0: two, or one on a single core
   std::uint32_t max_connections = 4096;              // further ones are told 503
-  std::optional<std::uint32_t> max_connections_per_client;  // likewise 429
-  Access access;                                            // on both ports
-  std::shared_ptr<const TlsContext> tls;                    // likewise; null: not encrypted
+  // Those of one client are told 429; null: no limit. With other servers, both.
+  std::shared_ptr<ClientConnections> clients;
+  std::shared_ptr<MemoryBudget> memory = std::make_shared<MemoryBudget>(std::size_t{1} << 30);
+  Access access;                          // on both ports
+  std::shared_ptr<const TlsContext> tls;  // likewise; null: not encrypted
   HttpLimits limits;
   Duration head_timeout = std::chrono::seconds(10);   // from its first byte to its last
   Duration body_timeout = std::chrono::seconds(30);   // between two arrivals of bytes

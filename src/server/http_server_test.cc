@@ -1000,7 +1000,7 @@ TEST_F(HttpServing, TruncatedBodiesAreRefused) {
 
 TEST_F(HttpServing, BodiesOfAllConnectionsTogetherAreBounded) {
   HttpOptions options = TestOptions();
-  options.limits.bodies_bytes = 1'000'000;
+  options.memory = std::make_shared<MemoryBudget>(1'000'000);
   node_.HoldRequests();
   Serve(options);
   const std::string document = BinaryHead("[1,3,224,224]", 602112);
@@ -1100,7 +1100,7 @@ TEST_F(HttpServing, ConnectionsBeyondTheLimitAreTurnedAway) {
 
 TEST_F(HttpServing, ClientsHaveSoManyConnections) {
   HttpOptions options = TestOptions();
-  options.max_connections_per_client = 2;
+  options.clients = std::make_shared<ClientConnections>(2);
   Serve(options);
   auto first = std::make_unique<TestClient>(server_->port());
   TestClient second(server_->port());

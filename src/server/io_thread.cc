@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "server/http_connection.h"
+#include "server/io_connection.h"
 #include "server/poll_gate.h"
 
 namespace duly {
@@ -49,12 +49,12 @@ bool IoThread::Poll(std::uint64_t turn) {
   return false;
 }
 
-void IoThread::Add(std::shared_ptr<HttpConnection> connection) {
+void IoThread::Add(std::shared_ptr<IoConnection> connection) {
   connections_.insert(std::move(connection));
   if (!ticking_) Tick();
 }
 
-void IoThread::Remove(const std::shared_ptr<HttpConnection>& connection) {
+void IoThread::Remove(const std::shared_ptr<IoConnection>& connection) {
   connections_.erase(connection);
   AfterRemoval();
 }
@@ -73,7 +73,7 @@ void IoThread::Tick() {
   ticking_ = !connections_.empty();
   if (!ticking_) return;
   // A connection whose time is up leaves the set.
-  const std::vector<std::shared_ptr<HttpConnection>> all(connections_.begin(), connections_.end());
+  const std::vector<std::shared_ptr<IoConnection>> all(connections_.begin(), connections_.end());
   for (const auto& connection : all) connection->Tick(now_);
   timer_.expires_after(tick_);
   timer_.async_wait([this](const boost::system::error_code& error) {
@@ -84,14 +84,14 @@ void IoThread::Tick() {
 
 void IoThread::Drain(std::function<void()> drained) {
   drained_ = std::move(drained);
-  const std::vector<std::shared_ptr<HttpConnection>> all(connections_.begin(), connections_.end());
+  const std::vector<std::shared_ptr<IoConnection>> all(connections_.begin(), connections_.end());
   for (const auto& connection : all) connection->CloseWhenIdle();
   AfterRemoval();
 }
 
 void IoThread::Finish() {
   finishing_ = true;
-  const std::vector<std::shared_ptr<HttpConnection>> all(connections_.begin(), connections_.end());
+  const std::vector<std::shared_ptr<IoConnection>> all(connections_.begin(), connections_.end());
   for (const auto& connection : all) connection->Abort();
   AfterRemoval();
 }

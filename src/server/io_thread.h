@@ -18,7 +18,7 @@
 
 namespace duly {
 
-class HttpConnection;
+class IoConnection;
 
 // Bound to the type of the executor: nothing is looked up on the way to an event.
 using TcpSocket =
@@ -49,8 +49,8 @@ class IoThread {
   Duration tick() const { return tick_; }
   InferDecoder& decoder() { return decoder_; }
 
-  void Add(std::shared_ptr<HttpConnection> connection);
-  void Remove(const std::shared_ptr<HttpConnection>& connection);
+  void Add(std::shared_ptr<IoConnection> connection);
+  void Remove(const std::shared_ptr<IoConnection>& connection);
   // Closes idle connections, now and whenever one becomes idle; calls `drained` once there are
   // none.
   void Drain(std::function<void()> drained);
@@ -73,7 +73,7 @@ class IoThread {
   bool finishing_ = false;
   Time now_;
   InferDecoder decoder_;
-  std::unordered_set<std::shared_ptr<HttpConnection>> connections_;
+  std::unordered_set<std::shared_ptr<IoConnection>> connections_;
   std::function<void()> drained_;
   std::jthread thread_;
 };

@@ -16,16 +16,17 @@ namespace duly {
 // the node still refer to. Threading: any.
 class MemoryBudget {
  public:
-  // Smaller allocations do not count: the number of connections bounds them, and they are cheap.
+  // Of a connection that has one body: the number of connections bounds what does not count.
   static constexpr std::size_t kUncounted = std::size_t{64} << 10;
 
   explicit MemoryBudget(std::size_t bytes) : bytes_(bytes) {}
 
-  // Buffer::Allocate of memory that counts until its last view is gone; nothing when it would
-  // exceed the budget. Throws std::bad_alloc.
+  // Buffer::Allocate of memory that counts until its last view is gone, unless it is small; nothing
+  // when it would exceed the budget. Throws std::bad_alloc.
   static std::optional<std::pair<Buffer, std::span<std::byte>>> Allocate(
-      const std::shared_ptr<MemoryBudget>& budget, std::size_t bytes) {
-    if (bytes <= kUncounted) return Buffer::Allocate(bytes);
+      const std::shared_ptr<MemoryBudget>& budget, std::size_t bytes,
+      std::size_t uncounted = kUncounted) {
+    if (bytes <= uncounted) return Buffer::Allocate(bytes);
     auto lease = std::make_shared<Lease>(budget, bytes);
     if (budget->used_.fetch_add(bytes, std::memory_order_relaxed) + bytes > budget->bytes_) {
       return std::nullopt;

@@ -64,6 +64,24 @@ std::string Reason() {
 
 int IntSize(std::size_t size) { return static_cast<int>(std::min<std::size_t>(size, INT_MAX)); }
 
+constexpr TlsProtocol kHttp1 = TlsProtocol::kHttp1;
+constexpr TlsProtocol kHttp2 = TlsProtocol::kHttp2;
+
+int SelectProtocol(SSL* session, const unsigned char** out, unsigned char* out_size,
+                   const unsigned char* offered, unsigned int offered_size, void* /*unused*/) {
+  const bool http2 = *static_cast<const TlsProtocol*>(SSL_get_app_data(session)) == kHttp2;
+  const std::string_view ours = http2 ? "\x02h2" : "\x08http/1.1";
+  unsigned char* selected = nullptr;
+  if (SSL_select_next_proto(&selected, out_size,
+                            reinterpret_cast<const unsigned char*>(ours.data()),
+                            static_cast<unsigned int>(ours.size()), offered,
+                            offered_size) != OPENSSL_NPN_NEGOTIATED) {
+    return http2 ? SSL_TLSEXT_ERR_ALERT_FATAL : SSL_TLSEXT_ERR_NOACK;
+  }
+  *out = selected;
+  return SSL_TLSEXT_ERR_OK;
+}
+
 }  // namespace
 
 TlsContext::TlsContext() : context_(SSL_CTX_new(TLS_server_method())) {
@@ -109,13 +127,14 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::Load(const TlsFiles& files
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_alpn_select_cb(context, SelectProtocol, nullptr);
   constexpr std::string_view kSessions = "duly";
   SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>(kSessions.data()),
                                  kSessions.size());
   return std::shared_ptr<const TlsContext>(std::move(made));
 }
 
-TlsSession::TlsSession(const TlsContext& context, int socket)
+TlsSession::TlsSession(const TlsContext& context, int socket, TlsProtocol protocol)
     : session_(SSL_new(context.context())) {
   BIO* const bio = BIO_new(SocketMethod());
   DULY_CHECK(session_ != nullptr && bio != nullptr);
@@ -123,6 +142,7 @@ TlsSession::TlsSession(const TlsContext& context, int socket)
   BIO_set_init(bio, 1);
   SSL_set_bio(session_, bio, bio);
   SSL_set_accept_state(session_);
+  SSL_set_app_data(session_, const_cast<TlsProtocol*>(protocol == kHttp2 ? &kHttp2 : &kHttp1));
 }
 
 TlsSession::~TlsSession() { SSL_free(session_); }

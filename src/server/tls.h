@@ -46,6 +46,9 @@ class TlsContext {
   std::string client_ca_;
 };
 
+// What is spoken over TLS (RFC 7301).
+enum class TlsProtocol : std::uint8_t { kHttp1, kHttp2 };
+
 // The server's side of TLS on a socket that does not block and outlives it. Errors: would_block
 // until the socket can do what wants() says; eof once the client has said that it sends no more; a
 // connection that ends otherwise, or breaks the protocol, is connection_reset. Reads also do the
@@ -55,7 +58,9 @@ class TlsSession {
  public:
   enum class Wants : std::uint8_t { kRead, kWrite };
 
-  TlsSession(const TlsContext& context, int socket);
+  // protocol: what clients that name some are told. Those that do not name HTTP/2 where that is
+  // spoken are refused.
+  TlsSession(const TlsContext& context, int socket, TlsProtocol protocol);
   ~TlsSession();
   TlsSession(const TlsSession&) = delete;
   TlsSession& operator=(const TlsSession&) = delete;

@@ -46,18 +46,25 @@ asio::const_buffer NextRecord(std::span<const asio::const_buffer> from, std::siz
 
 void Transport::ReadSession(asio::mutable_buffer into, Handler handler) {
   boost::system::error_code error;
-  const std::size_t bytes = session_->Read(into, error);
+  const std::size_t bytes = ReadSome(into, error);
   if (error != asio::error::would_block) {
     asio::post(socket_.get_executor(),
                [handler = std::move(handler), error, bytes] { handler(error, bytes); });
     return;
   }
-  socket_.async_wait(
-      session_->wants() == TlsSession::Wants::kRead ? TcpSocket::wait_read : TcpSocket::wait_write,
+  AsyncWaitReadable(
       [this, into, handler = std::move(handler)](const boost::system::error_code& stopped) mutable {
         if (stopped) return handler(stopped, 0);
         ReadSession(into, std::move(handler));
       });
+}
+
+std::size_t Transport::ReadSome(asio::mutable_buffer into, boost::system::error_code& error) {
+  if (!session_) return socket_.read_some(into, error);
+  const std::size_t bytes = session_->Read(into, error);
+  readable_ =
+      session_->wants() == TlsSession::Wants::kRead ? TcpSocket::wait_read : TcpSocket::wait_write;
+  return bytes;
 }
 
 std::size_t Transport::WriteSome(std::span<const asio::const_buffer> from,

@@ -19,9 +19,10 @@ namespace duly {
 // Threading: on its I/O thread.
 class Transport {
  public:
-  // tls: null: plain bytes. Outlives the transport.
-  Transport(TcpSocket socket, const TlsContext* tls) : socket_(std::move(socket)) {
-    if (tls != nullptr) session_.emplace(*tls, socket_.native_handle());
+  // tls: null: plain bytes. Outlives the transport. protocol: see TlsSession.
+  Transport(TcpSocket socket, const TlsContext* tls, TlsProtocol protocol)
+      : socket_(std::move(socket)) {
+    if (tls != nullptr) session_.emplace(*tls, socket_.native_handle(), protocol);
   }
 
   // For what does not touch the bytes; it must not block.
@@ -32,6 +33,14 @@ class Transport {
   void AsyncReadSome(boost::asio::mutable_buffer into, Handler handler) {
     if (!session_) return socket_.async_read_some(into, std::move(handler));
     ReadSession(into, std::move(handler));
+  }
+  // Reads what is there; would_block when that is nothing: AsyncWaitReadable tells when to try
+  // again.
+  std::size_t ReadSome(boost::asio::mutable_buffer into, boost::system::error_code& error);
+  // The handler, called with an error code, keeps the transport alive.
+  template <typename Handler>
+  void AsyncWaitReadable(Handler handler) {
+    socket_.async_wait(readable_, std::move(handler));
   }
   // Writes what can be written at once; would_block when that is nothing: the socket can be waited
   // for, and then the same bytes, or they with more behind them, written again.
@@ -49,6 +58,7 @@ class Transport {
 
   TcpSocket socket_;
   std::optional<TlsSession> session_;
+  TcpSocket::wait_type readable_ = TcpSocket::wait_read;  // what the next read waits for
 };
 
 }  // namespace duly

@@ -61,7 +61,8 @@ class TracesTest(unittest.TestCase):
         """The traces in a file, once there are so many."""
         end = time.monotonic() + WAIT
         while True:
-            traces = json.loads((self.traces / name).read_text())
+            file = self.traces / name
+            traces = json.loads(file.read_text()) if file.exists() else []
             if len(traces) >= count or time.monotonic() > end:
                 self.assertEqual(len(traces), count)
                 return traces

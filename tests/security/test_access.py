@@ -199,10 +199,11 @@ class GrpcTest(ClientCases, unittest.TestCase):
     def test_reflection_needs_read(self):
         names = [service.name for service in self.reflect("dashboard")[0].list_services_response.service]
         self.assertIn("inference.GRPCInferenceService", names)
-        for token in (None, "nobody", "camera"):
+        for token, code in ((None, grpc.StatusCode.UNAUTHENTICATED), ("nobody", grpc.StatusCode.UNAUTHENTICATED),
+                            ("camera", grpc.StatusCode.PERMISSION_DENIED)):
             with self.assertRaises(grpc.RpcError) as caught:
                 self.reflect(token)
-            self.assertEqual(caught.exception.code(), grpc.StatusCode.CANCELLED)
+            self.assertEqual(caught.exception.code(), code)
 
 
 class StartTest(unittest.TestCase):
