@@ -145,11 +145,26 @@ std::size_t GrpcCall::Take(std::span<const std::byte> bytes) {
     in_message_ = false;
     prefix_size_ = 0;
     has_message_ = true;
-    OnMessage({std::exchange(message_, Buffer()),
-               prefix_[0] == std::byte{0} ? GrpcCoding::kIdentity : head_.coding});
+    Deliver({std::exchange(message_, Buffer()),
+             prefix_[0] == std::byte{0} ? GrpcCoding::kIdentity : head_.coding});
     if (!is_open()) return bytes.size();
   }
   return taken;
+}
+
+// However small it is: how large it becomes is not known before.
+void GrpcCall::Deliver(GrpcInput message) {
+  if (message.coding == GrpcCoding::kIdentity) return OnMessage(std::move(message));
+  inflating_ = true;
+  ExpectLater();
+  shared_.inflate_thread.Post([self = shared_from_this(), message = std::move(message)]() mutable {
+    message.fault = Decompress(message, self->shared_.options.message_bytes);
+    self->Later([call = self.get(), message = std::move(message)] {
+      call->inflating_ = false;
+      if (call->is_open()) call->OnMessage(message);
+      call->ContinueReading();
+    });
+  });
 }
 
 Status GrpcCall::BeginMessage() {
@@ -179,7 +194,7 @@ Status GrpcCall::BeginMessage() {
 
 void GrpcCall::EndInput() {
   input_ended_ = true;
-  if (!is_open() || !waiting_.empty()) return;
+  if (!is_open() || inflating_ || !waiting_.empty()) return;
   if (prefix_size_ > 0) {
     return Expire(Status(StatusCode::kInvalidArgument, "the call ends within a message"));
   }

@@ -100,6 +100,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   // The same of those that are wanted now.
   std::size_t Take(std::span<const std::byte> bytes);
   Status BeginMessage();
+  void Deliver(GrpcInput message);
   void EndInput();
   // What was not wanted before.
   void ContinueReading();
@@ -107,7 +108,9 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   void Cancel();
   // Ends the call before its method does.
   void Expire(const Status& status);
-  bool reads() const { return is_open() && !paused_ && unsent_bytes_ < kMaxUnsentBytes; }
+  bool reads() const {
+    return is_open() && !paused_ && !inflating_ && unsent_bytes_ < kMaxUnsentBytes;
+  }
   // The client owes bytes.
   bool awaits_bytes() const {
     return is_open() && !input_ended_ && waiting_.empty() &&
@@ -125,6 +128,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   // Receiving.
   bool needs_message_ = false;
   bool paused_ = false;
+  bool inflating_ = false;  // a message, on its way to the method
   bool input_ended_ = false;
   bool told_end_ = false;
   bool has_message_ = false;  // has had one

@@ -24,6 +24,7 @@
 #include "server/io_connection.h"
 #include "server/memory_budget.h"
 #include "server/transport.h"
+#include "server/work_thread.h"
 
 namespace duly {
 
@@ -44,6 +45,8 @@ struct GrpcShared {
   GrpcHealth health;
   std::unordered_map<std::string, GrpcMethod> methods;  // by path; complete before the first call
   std::atomic<std::uint32_t> connections{0};
+  // Decompresses messages, so that other connections do not wait.
+  WorkThread inflate_thread{"duly-inflate"};
 };
 
 // An HTTP/2 connection (RFC 9113, by nghttp2) that carries gRPC calls.

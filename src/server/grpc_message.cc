@@ -93,6 +93,7 @@ std::size_t SizeOf(const GrpcOutput& message) {
 }
 
 Status Decompress(GrpcInput& input, std::size_t limit) {
+  if (!input.fault.ok()) return input.fault;
   if (input.coding == GrpcCoding::kIdentity) return Status();
   Inflater inflater(input.coding == GrpcCoding::kGzip ? DeflateFormat::kGzip
                                                       : DeflateFormat::kZlib);

@@ -27,6 +27,7 @@ std::optional<GrpcCoding> ParseGrpcCoding(std::string_view name);
 struct GrpcInput {
   Buffer bytes;
   GrpcCoding coding = GrpcCoding::kIdentity;
+  Status fault = Status();  // why it could not be decompressed
 };
 
 // A message to send, in pieces one behind the other: tensors stay where they are.
@@ -34,8 +35,8 @@ using GrpcOutput = std::vector<Buffer>;
 
 std::size_t SizeOf(const GrpcOutput& message);
 
-// Makes the bytes what they stand for. kResourceExhausted as soon as that exceeds `limit` bytes,
-// kInvalidArgument when they are not validly compressed.
+// Makes the bytes what they stand for, unless it has failed before. kResourceExhausted as soon as
+// that exceeds `limit` bytes, kInvalidArgument when they are not validly compressed.
 Status Decompress(GrpcInput& input, std::size_t limit);
 
 // Reads a message; `input` is empty then. Failures are those of Decompress, and kResourceExhausted
