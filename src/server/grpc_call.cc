@@ -32,6 +32,10 @@ std::optional<std::pair<Buffer, std::span<std::byte>>> AllocateMessage(
   }
 }
 
+Status NoMemoryForMessage() {
+  return Status(StatusCode::kResourceExhausted, "the server has no memory left for the message");
+}
+
 }  // namespace
 
 GrpcCall::GrpcCall(std::shared_ptr<GrpcConnection> connection, GrpcHead head)
@@ -57,6 +61,7 @@ void GrpcCall::Send(GrpcOutput message, TraceHandle trace) {
   out.pieces = std::move(message);
   out.trace = std::move(trace);
   unsent_bytes_ += out.size;
+  connection_->CountUnsent(out.size);
   connection_->Resume(*this);
 }
 
@@ -67,7 +72,7 @@ void GrpcCall::Finish(const Status& status, Duration retry_after) {
   retry_after_ = retry_after;
   head_.permit.reset();
   message_ = Buffer();
-  waiting_ = {};
+  waiting_ = HttpBody();
   connection_->Resume(*this);
 }
 
@@ -77,9 +82,9 @@ void GrpcCall::Cancel() {
   cancelled_ = true;
   head_.permit.reset();
   message_ = Buffer();
-  waiting_ = {};
+  waiting_ = HttpBody();
   outgoing_.clear();
-  unsent_bytes_ = 0;
+  connection_->CountSent(std::exchange(unsent_bytes_, 0));
 }
 
 void GrpcCall::Expire(const Status& status) {
@@ -100,32 +105,44 @@ void GrpcCall::Soon(std::function<void()> work) {
 
 void GrpcCall::PauseReading(bool pause) {
   paused_ = pause;
-  if (!pause && (!waiting_.empty() || (input_ended_ && !told_end_))) {
+  if (!pause && (waiting_.size() > 0 || (input_ended_ && !told_end_))) {
     connection_->Continue(shared_from_this());
   }
+}
+
+bool GrpcCall::reads() const {
+  return is_open() && !paused_ && !inflating_ && unsent_bytes_ < kMaxUnsentBytes &&
+         !connection_->is_full();
 }
 
 std::size_t GrpcCall::Receive(std::span<const std::byte> bytes) {
   last_bytes_ = connection_->thread().now();
   if (!is_open()) return bytes.size();
-  const std::size_t taken = waiting_.empty() ? Take(bytes) : 0;
-  if (is_open()) {
-    waiting_.insert(waiting_.end(), bytes.begin() + static_cast<std::ptrdiff_t>(taken),
-                    bytes.end());
+  const std::size_t taken = waiting_.size() == 0 ? Take(bytes) : 0;
+  // What is not granted again is bounded by the window.
+  if (!is_open() || has_all()) return taken;
+  if (taken < bytes.size() && !Keep(bytes.subspan(taken))) {
+    Expire(NoMemoryForMessage());
   }
   return taken;
 }
 
+bool GrpcCall::Keep(std::span<const std::byte> bytes) {
+  const bool has_room =
+      waiting_.size() > 0 || waiting_.Start(shared_.options.memory, 0, bytes.size());
+  return has_room && waiting_.Append(bytes);
+}
+
 void GrpcCall::ContinueReading() {
   if (!is_open()) return;
-  const std::vector<std::byte> bytes = std::exchange(waiting_, {});
-  if (!bytes.empty()) connection_->Grant(stream_, Receive(bytes));
+  const Buffer bytes = waiting_.size() > 0 ? waiting_.Take() : Buffer();
+  if (bytes.size() > 0) connection_->Grant(stream_, Receive(bytes.data()));
   if (input_ended_) EndInput();
 }
 
 std::size_t GrpcCall::Take(std::span<const std::byte> bytes) {
   std::size_t taken = 0;
-  while (taken < bytes.size() && reads()) {
+  while (taken < bytes.size() && reads() && !has_all()) {
     const std::span<std::byte> room =
         in_message_ ? unfilled_ : std::span(prefix_).subspan(prefix_size_);
     const std::size_t count = std::min(room.size(), bytes.size() - taken);
@@ -184,9 +201,7 @@ Status GrpcCall::BeginMessage() {
                   fmt::format("a message of {} bytes: expected at most {}", size, most));
   }
   auto room = AllocateMessage(shared_.options.memory, size);
-  if (!room) {
-    return Status(StatusCode::kResourceExhausted, "the server has no memory left for the message");
-  }
+  if (!room) return NoMemoryForMessage();
   std::tie(message_, unfilled_) = std::move(*room);
   in_message_ = true;
   return Status();
@@ -194,7 +209,7 @@ Status GrpcCall::BeginMessage() {
 
 void GrpcCall::EndInput() {
   input_ended_ = true;
-  if (!is_open() || inflating_ || !waiting_.empty()) return;
+  if (!is_open() || inflating_ || waiting_.size() > 0) return;
   if (prefix_size_ > 0) {
     return Expire(Status(StatusCode::kInvalidArgument, "the call ends within a message"));
   }

@@ -13,10 +13,10 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "server/access.h"
 #include "server/grpc_message.h"
+#include "server/http_body.h"
 #include "server/io_thread.h"
 #include "telemetry/trace.h"
 
@@ -47,8 +47,8 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   GrpcCall& operator=(const GrpcCall&) = delete;
 
  protected:
-  // A message has to come soon.
-  void NeedMessage() { needs_message_ = true; }
+  // The call has one message, which has to come soon; nothing behind it is looked at.
+  void NeedOneMessage() { needs_one_ = true; }
 
   // A whole message has come; not while reading is paused.
   virtual void OnMessage(GrpcInput message) = 0;
@@ -99,6 +99,8 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   std::size_t Receive(std::span<const std::byte> bytes);
   // The same of those that are wanted now.
   std::size_t Take(std::span<const std::byte> bytes);
+  // For later; false when there is no memory.
+  bool Keep(std::span<const std::byte> bytes);
   Status BeginMessage();
   void Deliver(GrpcInput message);
   void EndInput();
@@ -108,13 +110,13 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   void Cancel();
   // Ends the call before its method does.
   void Expire(const Status& status);
-  bool reads() const {
-    return is_open() && !paused_ && !inflating_ && unsent_bytes_ < kMaxUnsentBytes;
-  }
+  bool reads() const;
+  // Nothing more is wanted.
+  bool has_all() const { return needs_one_ && has_message_; }
   // The client owes bytes.
   bool awaits_bytes() const {
-    return is_open() && !input_ended_ && waiting_.empty() &&
-           (prefix_size_ > 0 || (!has_message_ && needs_message_));
+    return is_open() && !input_ended_ && waiting_.size() == 0 &&
+           (prefix_size_ > 0 || (needs_one_ && !has_message_));
   }
 
   // Answers that nobody reads stop the reading of requests.
@@ -126,7 +128,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   std::int32_t stream_ = 0;
 
   // Receiving.
-  bool needs_message_ = false;
+  bool needs_one_ = false;
   bool paused_ = false;
   bool inflating_ = false;  // a message, on its way to the method
   bool input_ended_ = false;
@@ -137,7 +139,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   std::size_t prefix_size_ = 0;
   Buffer message_;
   std::span<std::byte> unfilled_;
-  std::vector<std::byte> waiting_;  // came while reading was paused
+  HttpBody waiting_;  // came while reading was paused
   IoThread::Time last_bytes_{};
 
   // Sending.

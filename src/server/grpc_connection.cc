@@ -303,6 +303,13 @@ void GrpcConnection::Continue(std::shared_ptr<GrpcCall> call) {
   continued_.push_back(std::move(call));
 }
 
+void GrpcConnection::CountSent(std::size_t bytes) {
+  const bool was_full = is_full();
+  unsent_bytes_ -= bytes;
+  if (!was_full || is_full()) return;
+  for (const auto& [stream, call] : calls_) Continue(call);
+}
+
 void GrpcConnection::Grant(std::int32_t stream, std::size_t bytes) {
   if (!closed_ && bytes > 0) nghttp2_session_consume_stream(session_, stream, bytes);
 }
@@ -491,6 +498,7 @@ void GrpcConnection::PutBytes(std::span<const std::byte> bytes) {
 void GrpcConnection::PutMessages(GrpcCall& call, std::size_t bytes) {
   const bool held_back = call.unsent_bytes_ >= GrpcCall::kMaxUnsentBytes;
   call.unsent_bytes_ -= bytes;
+  CountSent(bytes);
   if (held_back && call.reads()) Continue(call.shared_from_this());
   while (bytes > 0) {
     GrpcCall::Outgoing& message = call.outgoing_.front();

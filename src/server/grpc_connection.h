@@ -77,6 +77,11 @@ class GrpcConnection final : public IoConnection,
   void PostExpected(std::function<void()> work);
   void Expect() { ++expected_; }
 
+  // Bytes of answers that wait to be sent, of all calls: beyond a bound nobody reads more.
+  void CountUnsent(std::size_t bytes) { unsent_bytes_ += bytes; }
+  void CountSent(std::size_t bytes);
+  bool is_full() const { return unsent_bytes_ >= kMaxUnsentBytes; }
+
   // A call has something to send.
   void Resume(GrpcCall& call);
   // A call may want messages again.
@@ -85,6 +90,8 @@ class GrpcConnection final : public IoConnection,
   void Grant(std::int32_t stream, std::size_t bytes);
 
  private:
+  static constexpr std::size_t kMaxUnsentBytes = std::size_t{64} << 20;
+
   struct Callbacks;  // nghttp2's
 
   void Wait();
@@ -161,6 +168,7 @@ class GrpcConnection final : public IoConnection,
 
   std::unordered_map<std::int32_t, std::shared_ptr<GrpcCall>> calls_;
   std::vector<std::shared_ptr<GrpcCall>> continued_;
+  std::size_t unsent_bytes_ = 0;
 
   // What is on its way to the socket.
   std::unique_ptr<std::byte[]> small_;  // headers and small pieces

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -65,7 +66,7 @@ void Connect(std::uint16_t port, std::string_view input, std::size_t piece) {
   ssize_t received = 0;
   do {
     received = ::recv(client, answer.data(), answer.size(), 0);
-  } while (received > 0);
+  } while (received > 0 || (received < 0 && errno == EINTR));
   DULY_CHECK(received == 0 || errno == ECONNRESET);
   const linger at_once{1, 0};  // else ports run out
   ::setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));

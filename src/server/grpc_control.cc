@@ -11,12 +11,11 @@ class ControlCall final : public GrpcCall {
   ControlCall(std::shared_ptr<GrpcConnection> connection, GrpcHead head, const GrpcAnswer& answer,
               WorkThread* thread)
       : GrpcCall(std::move(connection), std::move(head)), answer_(answer), thread_(thread) {
-    NeedMessage();
+    NeedOneMessage();
   }
 
  private:
   void OnMessage(GrpcInput message) override {
-    PauseReading(true);
     if (thread_ == nullptr) return Reply(answer_(message));
     ExpectLater();
     thread_->Post([self = std::static_pointer_cast<ControlCall>(shared_from_this()),

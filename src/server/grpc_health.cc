@@ -23,12 +23,11 @@ class WatchCall final : public GrpcCall {
  public:
   WatchCall(std::shared_ptr<GrpcConnection> connection, GrpcHead head)
       : GrpcCall(std::move(connection), std::move(head)) {
-    NeedMessage();
+    NeedOneMessage();
   }
 
  private:
   void OnMessage(GrpcInput message) override {
-    PauseReading(true);
     HealthCheckRequest request;
     if (const Status read = ReadMessage(message, shared().options.message_bytes, request);
         !read.ok()) {

@@ -80,7 +80,7 @@ class UnaryInferCall final : public GrpcCall {
 
   UnaryInferCall(std::shared_ptr<GrpcConnection> connection, GrpcHead head)
       : GrpcCall(std::move(connection), std::move(head)), awaited_(TraceTime(models())) {
-    NeedMessage();
+    NeedOneMessage();
   }
 
   ModelService& models() const { return shared().models; }
@@ -96,7 +96,6 @@ class UnaryInferCall final : public GrpcCall {
 
  private:
   void OnMessage(GrpcInput input) override {
-    PauseReading(true);
     const TimePoint read = TraceTime(models());
     const auto message = GrpcInferMessage::Parse(input, shared().options.message_bytes);
     if (!message) return Finish(message.error());

@@ -11,10 +11,10 @@
 #include <future>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/soon_test_util.h"
 #include "server/fake_node_test_util.h"
 #include "server/grpc_client_test_util.h"
 #include "server/zlib_test_util.h"
@@ -68,16 +68,6 @@ class GrpcServing : public ::testing::Test {
     service_.SetReady(true);
     client_ = std::make_unique<GrpcTestClient>(server_->port());
   }
-  // Waits for what another thread does soon.
-  template <typename Condition>
-  static bool Soon(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (std::chrono::steady_clock::now() < end) {
-      if (condition()) return true;
-      std::this_thread::yield();
-    }
-    return false;
-  }
   void ExpectServed() {
     const Answer answer = GrpcTestClient(server_->port()).Call(kLive, GrpcFrame(""));
     EXPECT_EQ(answer.status(), StatusCode::kOk) << answer.message();
@@ -111,6 +101,20 @@ TEST_F(GrpcServing, AnswersWhateverPiecesTheMessageComesIn) {
     client_->Finish(stream);
     EXPECT_EQ(client_->Await(stream).status(), StatusCode::kOk) << piece;
   }
+}
+
+TEST_F(GrpcServing, NothingBehindTheOneMessageIsLookedAt) {
+  Serve();
+  node_.HoldRequests();
+  const std::int32_t stream = client_->Begin(kInfer, GrpcFrame(CopyRequest()) + "\x07 and more");
+  ASSERT_TRUE(Soon([&] { return node_.held() == 1; }));
+  client_->Send(stream, GrpcFrame(CopyRequest()));
+  client_->Finish(stream);
+  EXPECT_EQ(client_->Call(kLive, GrpcFrame("")).status(), StatusCode::kOk);
+  EXPECT_TRUE(node_.ReleaseOne());
+  const Answer& answer = client_->Await(stream);
+  EXPECT_EQ(answer.status(), StatusCode::kOk);
+  EXPECT_THAT(answer.messages(), SizeIs(1));
 }
 
 TEST_F(GrpcServing, LargeTensorsComeBackWhole) {

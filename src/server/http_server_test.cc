@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/soon_test_util.h"
 #include "base/temp_folder_test_util.h"
 #include "server/fake_node_test_util.h"
 #include "server/http_client_test_util.h"
@@ -65,16 +66,6 @@ class HttpServing : public ::testing::Test {
     const TestReply reply = Call(GetRequest(target));
     EXPECT_EQ(reply.code, 200) << target << ' ' << reply.body;
     return json::parse(reply.body);
-  }
-  // Waits for what another thread does soon.
-  template <typename Condition>
-  static bool Soon(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (std::chrono::steady_clock::now() < end) {
-      if (condition()) return true;
-      std::this_thread::yield();
-    }
-    return false;
   }
 
   FakeNode node_{TestModels()};
