@@ -150,8 +150,8 @@ Result<HttpResponse> HttpFetch(const HttpEndpoint& endpoint, std::string_view me
   const SteadyClock::time_point deadline = SteadyClock::now() + timeout;
   DULY_ASSIGN_OR_RETURN(const UniqueFd fd, Connect(endpoint, deadline));
   const std::string request = fmt::format(
-      "{} {}{} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}", method,
-      endpoint.prefix, target, endpoint.host, body.size(), body);
+      "{} {}{} HTTP/1.1\r\nHost: {}\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{}", method,
+      endpoint.prefix, target, endpoint.host, endpoint.fields, body.size(), body);
   const Status too_slow(StatusCode::kDeadlineExceeded,
                         fmt::format("{} {}: no answer in time", method, target));
   for (std::string_view left = request; !left.empty();) {

@@ -17,6 +17,7 @@ namespace duly {
 struct HttpEndpoint {
   std::string host;    // for the Host header: "127.0.0.1:8000"
   std::string prefix;  // of every target, without the last slash: "" or "/gateway"
+  std::string fields;  // of every request's header, each with the end of its line
   sockaddr_storage address{};
   socklen_t address_size = 0;
 };

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/flags.h"
 #include "cli/json_output.h"
@@ -57,6 +58,8 @@ struct LoadFlags {
   Duration grace = std::chrono::seconds(10);
   std::uint32_t threads = 1;
   std::uint32_t max_connections = 1024;
+  std::string token_file;
+  std::string tls_ca_file;
   bool anonymous = false;
   bool plain = false;
   RunFlags run;
@@ -66,6 +69,7 @@ struct LoadFlags {
 // The same, complete.
 struct Plan {
   std::string url;
+  LoadAccess access;
   Duration duration{0};
   LoadRunFacts facts;
   Dialect dialect = Dialect::kDuly;
@@ -100,6 +104,34 @@ workload::ApplicationLoad ApplicationOf(const LoadFlags& flags, Faults& faults) 
   return load;
 }
 
+// The contents of a file that a flag names; empty when there is none.
+std::string ReadNamed(const char* flag, const std::string& file, const char* expected,
+                      Faults& faults) {
+  if (file.empty()) return std::string();
+  Result<std::string> text = ReadFile(file);
+  if (text && !text->empty()) return *std::move(text);
+  faults.Add({file, 0, 0,
+              fmt::format("{}: {}", flag, text ? "it is empty" : text.error().message()),
+              expected});
+  return std::string();
+}
+
+LoadAccess ReadAccess(const LoadFlags& flags, Faults& faults) {
+  constexpr const char* kToken = "one line with a token";
+  LoadAccess access;
+  access.tls_ca = ReadNamed("--tls-ca", flags.tls_ca_file, "certificates in PEM", faults);
+  access.token = ReadNamed("--token-file", flags.token_file, kToken, faults);
+  const bool was_read = !access.token.empty();
+  while (access.token.ends_with('\n') || access.token.ends_with('\r')) access.token.pop_back();
+  const bool is_token = !access.token.empty() && std::ranges::all_of(access.token, [](char c) {
+    return c > ' ' && c < 0x7f;
+  });
+  if (was_read && !is_token) {
+    faults.Add({flags.token_file, 0, 0, "--token-file: it holds something else", kToken});
+  }
+  return access;
+}
+
 // Flag before environment (which the parser has merged into the flags) before file before default.
 Plan MakePlan(const LoadFlags& flags, Faults& faults) {
   Plan plan;
@@ -126,6 +158,7 @@ Plan MakePlan(const LoadFlags& flags, Faults& faults) {
   plan.url = first(flags.url, mix.url, std::string("http://127.0.0.1:8000"));
   plan.duration = first(flags.duration, mix.duration, Duration(std::chrono::seconds(10)));
   plan.facts.url = plan.url;
+  plan.access = ReadAccess(flags, faults);
   plan.facts.warmup = first(flags.warmup, mix.warmup, Duration(std::chrono::seconds(1)));
   plan.facts.seed = first(flags.seed, mix.seed, std::uint64_t{1});
   plan.facts.load_factor = first(flags.load_factor, mix.load_factor, 1.0);
@@ -213,7 +246,8 @@ int RunLoad(const LoadFlags& flags) {
       workload::MakeSchedule(plan.applications, plan.facts.load_factor, plan.facts.seed, end);
   if (!schedule) return FailWith(schedule.error());
 
-  const Result<std::unique_ptr<LoadServer>> server = FindLoadServer(plan.url, kConnectTimeout);
+  const Result<std::unique_ptr<LoadServer>> server =
+      FindLoadServer(plan.url, plan.access, kConnectTimeout);
   if (!server) return FailWith(server.error());
   const Result<std::vector<LoadTarget>> targets =
       PrepareTargets(**server, plan.applications, plan.dialect, plan.facts.seed);
@@ -247,8 +281,19 @@ std::function<int()> AddLoadCommand(CLI::App& parser) {
       ->type_name("FILE")
       ->check(CLI::ExistingFile);
   parser
-      .add_option("--url", flags->url, "Server; grpc://HOST:PORT for gRPC (http://127.0.0.1:8000)")
+      .add_option("--url", flags->url,
+                  "Server; grpc:// or grpcs://HOST:PORT for gRPC (http://127.0.0.1:8000)")
       ->type_name("URL");
+  parser
+      .add_option("--token-file", flags->token_file,
+                  "A file with the token that the server asks for")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile);
+  parser
+      .add_option("--tls-ca", flags->tls_ca_file,
+                  "Of grpcs://: who signs its certificate (the system's)")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile);
   parser.add_option("--model", flags->model, "Without a mix: the model of the one application")
       ->type_name("NAME");
   parser.add_option("--application", flags->application, "Its name, if the server knows it")

@@ -37,12 +37,23 @@ using inference::InferParameter;
 using inference::ModelInferRequest;
 using inference::ModelInferResponse;
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> NewChannel(const GrpcEndpoint& endpoint) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   // Else all channels to an address share a connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  if (endpoint.is_secure) {
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs = endpoint.access.tls_ca;
+    credentials = grpc::SslCredentials(options);
+  }
+  return grpc::CreateCustomChannel(endpoint.address, credentials, arguments);
+}
+
+void AddToken(const GrpcEndpoint& endpoint, grpc::ClientContext& context) {
+  if (endpoint.access.token.empty()) return;
+  context.AddMetadata("authorization", "Bearer " + endpoint.access.token);
 }
 
 Status StatusOf(const grpc::Status& status, std::string_view what) {
@@ -124,10 +135,11 @@ GrpcAnswer ReadAnswer(const ModelInferResponse& response, const LoadTarget& targ
 
 class GrpcWorker final : public LoadWorker {
  public:
-  GrpcWorker(const std::string& address, LoadShared& shared, std::uint32_t index)
+  GrpcWorker(const GrpcEndpoint& endpoint, LoadShared& shared, std::uint32_t index)
       : LoadWorker(shared, index),
         is_first_(index == 0),
-        channel_(NewChannel(address)),
+        endpoint_(endpoint),
+        channel_(NewChannel(endpoint)),
         stub_(channel_) {}
 
   std::size_t connections_opened() const override { return 1; }
@@ -148,6 +160,7 @@ class GrpcWorker final : public LoadWorker {
   void Ended(std::uint32_t request, const grpc::Status& status) DULY_EXCLUDES(mutex_);
 
   const bool is_first_;
+  const GrpcEndpoint& endpoint_;
   const std::shared_ptr<grpc::Channel> channel_;
   grpc::GenericStub stub_;
   std::vector<iovec> parts_;
@@ -171,6 +184,7 @@ void GrpcWorker::Send(std::uint32_t request) {
   auto owned = std::make_unique<Call>();
   Call& call = *owned;
   call.request = grpc::ByteBuffer(slices.data(), slices.size());
+  AddToken(endpoint_, call.context);
   {
     const MutexLock lock(mutex_);
     record(request).send_lateness = shared_.Now() - arrival.at;
@@ -258,8 +272,8 @@ void GrpcWorker::Close() {
 
 class GrpcLoadServer final : public LoadServer {
  public:
-  explicit GrpcLoadServer(std::string address, std::shared_ptr<grpc::Channel> channel)
-      : address_(std::move(address)), channel_(std::move(channel)) {}
+  GrpcLoadServer(GrpcEndpoint endpoint, std::shared_ptr<grpc::Channel> channel)
+      : endpoint_(std::move(endpoint)), channel_(std::move(channel)) {}
 
   Result<ModelTensors> TensorsOf(const std::string& model) const override {
     inference::ModelMetadataRequest request;
@@ -267,6 +281,7 @@ class GrpcLoadServer final : public LoadServer {
     inference::ModelMetadataResponse response;
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);
+    AddToken(endpoint_, context);
     const grpc::Status status = inference::GRPCInferenceService::NewStub(channel_)->ModelMetadata(
         &context, request, &response);
     if (!status.ok()) return Error(StatusOf(status, "metadata of model '" + model + "'"));
@@ -299,7 +314,7 @@ class GrpcLoadServer final : public LoadServer {
   }
 
   std::unique_ptr<LoadWorker> MakeWorker(LoadShared& shared, std::uint32_t index) const override {
-    return std::make_unique<GrpcWorker>(address_, shared, index);
+    return std::make_unique<GrpcWorker>(endpoint_, shared, index);
   }
 
  private:
@@ -316,19 +331,22 @@ class GrpcLoadServer final : public LoadServer {
     return text;
   }
 
-  const std::string address_;
+  const GrpcEndpoint endpoint_;
   const std::shared_ptr<grpc::Channel> channel_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<LoadServer>> FindGrpcServer(const std::string& address, Duration timeout) {
-  std::shared_ptr<grpc::Channel> channel = NewChannel(address);
+Result<std::unique_ptr<LoadServer>> FindGrpcServer(GrpcEndpoint endpoint, Duration timeout) {
+  std::shared_ptr<grpc::Channel> channel = NewChannel(endpoint);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + timeout)) {
-    return Error(StatusCode::kUnavailable, "grpc://{}: no connection within {:g} s", address,
-                 ToSeconds(timeout));
+    return Error(StatusCode::kUnavailable, "grpc{}://{}: no connection within {:g} s{}",
+                 endpoint.is_secure ? "s" : "", endpoint.address, ToSeconds(timeout),
+                 endpoint.is_secure ? ": does the server's certificate name this host, and does "
+                                      "--tls-ca have who signed it?"
+                                    : "");
   }
-  return std::make_unique<GrpcLoadServer>(address, std::move(channel));
+  return std::make_unique<GrpcLoadServer>(std::move(endpoint), std::move(channel));
 }
 
 }  // namespace duly

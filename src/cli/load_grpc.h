@@ -8,8 +8,14 @@
 
 namespace duly {
 
+struct GrpcEndpoint {
+  std::string address;  // "host:port"
+  bool is_secure = false;
+  LoadAccess access;
+};
+
 // Over gRPC: raw tensors, one channel for each thread, which carries all of its requests.
-// address: "host:port". kUnavailable: nobody accepts there.
-Result<std::unique_ptr<LoadServer>> FindGrpcServer(const std::string& address, Duration timeout);
+// kUnavailable: nobody accepts there, or not by TLS where that is asked for.
+Result<std::unique_ptr<LoadServer>> FindGrpcServer(GrpcEndpoint endpoint, Duration timeout);
 
 }  // namespace duly

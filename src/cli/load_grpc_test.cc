@@ -109,7 +109,7 @@ struct GrpcLoad : public ::testing::Test {
     return RunAgain();
   }
   LoadRun RunAgain() {
-    server = *FindLoadServer(service->url(), seconds(5));
+    server = *FindLoadServer(service->url(), {}, seconds(5));
     options.server = server.get();
     if (options.end == Duration(0)) options.end = schedule.back().at + milliseconds(1);
     targets = *PrepareTargets(*server, std::array{load}, Dialect::kDuly, 1);
@@ -239,17 +239,17 @@ TEST_F(GrpcLoad, AServerThatIsGoneFailsEveryRequest) {
 TEST_F(GrpcLoad, UnknownModelsAndServersAreErrors) {
   service = std::make_unique<ScriptedService>(EchoGrpc);
   load.spec.model = "other";
-  server = *FindLoadServer(service->url() + "/", seconds(5));
+  server = *FindLoadServer(service->url() + "/", {}, seconds(5));
   const auto targets_of = PrepareTargets(*server, std::array{load}, Dialect::kDuly, 1);
   ASSERT_FALSE(targets_of);
   EXPECT_THAT(targets_of.error().message(), HasSubstr("model 'other': no such model"));
   const std::string url = service->url();
   service.reset();
-  const auto nobody = FindLoadServer(url, milliseconds(50));
+  const auto nobody = FindLoadServer(url, {}, milliseconds(50));
   ASSERT_FALSE(nobody);
   EXPECT_THAT(nobody.error().message(), HasSubstr(url));
   for (const char* bad : {"grpc://", "grpc:///", "grpc://host/path", "htp://x"}) {
-    const auto refused = FindLoadServer(bad, milliseconds(50));
+    const auto refused = FindLoadServer(bad, {}, milliseconds(50));
     ASSERT_FALSE(refused) << bad;
     EXPECT_THAT(refused.error().message(), HasSubstr("is not a URL")) << bad;
   }

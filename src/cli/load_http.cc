@@ -319,7 +319,12 @@ Result<ModelTensors> HttpLoadServer::TensorsOf(const std::string& model) const {
     return Error(StatusCode::kNotFound, "the server has no model '{}'", model);
   }
   if (response.status != 200) {
-    return Error(StatusCode::kUnavailable, "GET {}: HTTP status {}", target, response.status);
+    const Json said = Json::parse(response.body, nullptr, false);
+    const std::string why = said.is_object() && said.contains("error") && said["error"].is_string()
+                                ? ": " + said["error"].get<std::string>()
+                                : std::string();
+    return Error(StatusCode::kUnavailable, "GET {}: HTTP status {}{}", target, response.status,
+                 why);
   }
   return ParseMetadata(response.body);
 }
@@ -339,9 +344,10 @@ void HttpLoadServer::Encode(const LoadRequest& request, LoadTarget& target) cons
   }
   const std::string json = document.dump(-1, ' ', false, Json::error_handler_t::replace);
   target.head = fmt::format(
-      "POST {}/v2/models/{}/infer HTTP/1.1\r\nHost: {}\r\nContent-Type: application/octet-stream"
-      "\r\nInference-Header-Content-Length: {}\r\nContent-Length: {}\r\n\r\n{}",
-      endpoint_.prefix, PercentEncode(request.model), endpoint_.host, json.size(),
+      "POST {}/v2/models/{}/infer HTTP/1.1\r\nHost: {}\r\n{}Content-Type: "
+      "application/octet-stream\r\nInference-Header-Content-Length: {}\r\nContent-Length: "
+      "{}\r\n\r\n{}",
+      endpoint_.prefix, PercentEncode(request.model), endpoint_.host, endpoint_.fields, json.size(),
       json.size() + data_size, json);
 }
 

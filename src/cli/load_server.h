@@ -53,8 +53,16 @@ class LoadServer {
   virtual std::unique_ptr<LoadWorker> MakeWorker(LoadShared& shared, std::uint32_t index) const = 0;
 };
 
-// The server that "http://host[:port][/prefix]" (port 80) or "grpc://host[:port]" (8001) names.
-// kInvalidArgument: no such URL. kUnavailable: nobody accepts there.
-Result<std::unique_ptr<LoadServer>> FindLoadServer(std::string_view url, Duration timeout);
+// What a server asks of its clients, and they of it.
+struct LoadAccess {
+  std::string token;   // empty: none is sent
+  std::string tls_ca;  // PEM, for grpcs://; empty: those that the system trusts
+};
+
+// The server that "http://host[:port][/prefix]" (port 80), "grpc://host[:port]" (8001) or, over
+// TLS, "grpcs://host[:port]" names. kInvalidArgument: no such URL. kUnavailable: nobody accepts
+// there.
+Result<std::unique_ptr<LoadServer>> FindLoadServer(std::string_view url, const LoadAccess& access,
+                                                   Duration timeout);
 
 }  // namespace duly

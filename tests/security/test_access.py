@@ -42,6 +42,7 @@ def setUpModule():
              for name, scope in SCOPES.items()]
     lines.append(f"  - {{name: meter, sha256: {hashlib.sha256(b'meter').hexdigest()}, scopes: [infer], "
                  "max_rate: 2/min}\n")
+    lines.append(f"  - {{name: loader, sha256: {hashlib.sha256(b'loader').hexdigest()}, scopes: [infer, read]}}\n")
     (folder / "tokens.yaml").write_text("tokens:\n" + "".join(lines))
     server = Server(os.environ["DULY"], folder / "models", "--tokens", str(folder / "tokens.yaml"),
                     "--model-control-mode", "explicit", "--load-model", "copy", "--allow-client-shm")
@@ -204,6 +205,28 @@ class GrpcTest(ClientCases, unittest.TestCase):
             with self.assertRaises(grpc.RpcError) as caught:
                 self.reflect(token)
             self.assertEqual(caught.exception.code(), code)
+
+
+class LoadTest(unittest.TestCase):
+    def load(self, url, token):
+        (folder / "token").write_text(f"{token}\n")
+        return subprocess.run([os.environ["DULY"], "load", "--url", url, "--model", "copy", "--rate", "50", "--duration", "200ms",
+                               "--warmup", "0s", "--require", "on_time>=100%", "--token-file", str(folder / "token")],
+                              capture_output=True, text=True, timeout=WAIT)
+
+    def test_it_shows_its_token(self):
+        for url in (f"http://{server.url}", f"grpc://{server.grpc_url}"):
+            done = self.load(url, "loader")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            done = self.load(url, "nobody")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("token", done.stderr)
+
+    def test_a_file_without_a_token_is_a_fault(self):
+        for text in ("", "two words", "\x00"):
+            done = self.load(f"http://{server.url}", text)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("--token-file: it holds something else: expected one line with a token", done.stderr)
 
 
 class StartTest(unittest.TestCase):

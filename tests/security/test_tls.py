@@ -230,6 +230,21 @@ class TlsTest(unittest.TestCase):
         self.assertTrue(client.is_server_ready())
 
 
+class LoadTest(unittest.TestCase):
+    def load(self, address, authority):
+        return subprocess.run([os.environ["DULY"], "load", "--url", f"grpcs://{address}", "--tls-ca", str(folder / f"{authority}.pem"),
+                               "--model", "copy", "--rate", "50", "--duration", "200ms", "--warmup", "0s", "--require", "on_time>=100%"],
+                              capture_output=True, text=True, timeout=60)
+
+    def test_grpc_is_encrypted(self):
+        server = serve(self.addCleanup)
+        done = self.load(server.grpc_url, "authority")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.load(server.grpc_url, "stranger")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--tls-ca", done.stderr)
+
+
 class MutualTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
