@@ -306,10 +306,10 @@ TEST_F(GrpcServing, AClientHasSoManyConnections) {
 
 TEST_F(GrpcServing, AnswersThatNobodyReadsStopTheReading) {
   Serve();
-  GrpcTestClient slow(server_->port(), 1000);  // bytes of answers on their way
+  GrpcTestClient slow(server_->port(), 10'000);  // bytes of answers on their way
   const std::string frame = GrpcFrame(CopyRequest(100'000));
   const std::int32_t stream = slow.Begin(kStream);
-  constexpr std::size_t kRequests = 40;  // 16 MB of answers
+  constexpr std::size_t kRequests = 20;  // 8 MB of answers
   for (std::size_t i = 0; i < kRequests; ++i) slow.Send(stream, frame);
   slow.Finish(stream);
   const Answer& answer = slow.Await(stream);
