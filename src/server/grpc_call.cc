@@ -213,6 +213,10 @@ void GrpcCall::EndInput() {
   if (prefix_size_ > 0) {
     return Expire(Status(StatusCode::kInvalidArgument, "the call ends within a message"));
   }
+  if (needs_one_) {
+    if (!has_message_) Finish(NoGrpcMessage());
+    return;
+  }
   if (!std::exchange(told_end_, true)) OnLastMessage();
 }
 

@@ -52,7 +52,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
 
   // A whole message has come; not while reading is paused.
   virtual void OnMessage(GrpcInput message) = 0;
-  // The client sends no more messages.
+  // The client sends no more messages; not of a call that needs one.
   virtual void OnLastMessage() {}
   // Nothing can be sent any more: the client left, or its deadline has passed.
   virtual void OnCancelled() {}
@@ -61,7 +61,6 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
 
   GrpcShared& shared() const { return shared_; }
   const GrpcHead& head() const { return head_; }
-  bool has_message() const { return has_message_; }
   // The call's end is not known yet.
   bool is_open() const { return !finished_ && !cancelled_; }
   // Until the deadline; nothing when there is none.

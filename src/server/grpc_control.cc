@@ -24,9 +24,6 @@ class ControlCall final : public GrpcCall {
       self->Later([call = self.get(), reply] { call->Reply(*reply); });
     });
   }
-  void OnLastMessage() override {
-    if (!has_message()) Finish(NoGrpcMessage());
-  }
 
   void Reply(const Result<GrpcOutput>& reply) {
     if (!reply) return Finish(reply.error());

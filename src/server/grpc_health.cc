@@ -42,9 +42,6 @@ class WatchCall final : public GrpcCall {
       watch->Soon([watch, serving] { watch->Tell(HealthStatus(serving)); });
     });
   }
-  void OnLastMessage() override {
-    if (!has_message()) Finish(NoGrpcMessage());
-  }
   void OnCancelled() override { shared().health.Forget(this); }
   void OnDrain() override {
     shared().health.Forget(this);

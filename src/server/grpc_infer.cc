@@ -109,9 +109,6 @@ class UnaryInferCall final : public GrpcCall {
     request_->trace = std::move(trace);
     request_->Submit(models(), std::move(call->request));
   }
-  void OnLastMessage() override {
-    if (!has_message()) Finish(NoGrpcMessage());
-  }
   void OnCancelled() override {
     if (request_ != nullptr) models().node().Cancel(request_->id);
   }

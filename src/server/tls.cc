@@ -97,13 +97,12 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::Load(const TlsFiles& files
   const auto fault = [](const std::string& file, std::string_view expected) {
     return Error(StatusCode::kInvalidArgument, "{}: expected {} ({})", file, expected, Reason());
   };
-  for (const auto& [file, text] :
-       {std::pair(&files.certificate, &made->certificate_), std::pair(&files.key, &made->key_),
-        std::pair(&files.client_ca, &made->client_ca_)}) {
+  // OpenSSL does not say of a file why it cannot be read.
+  for (const std::string* file : {&files.certificate, &files.key, &files.client_ca}) {
     if (file->empty()) continue;
-    Result<std::string> read = ReadFile(*file);
-    if (!read) return Error(read.error().WithContext(*file));
-    *text = std::move(*read);
+    if (const Result<std::string> read = ReadFile(*file); !read) {
+      return Error(read.error().WithContext(*file));
+    }
   }
   // Else it asks on the terminal.
   SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });

@@ -32,18 +32,11 @@ class TlsContext {
   TlsContext& operator=(const TlsContext&) = delete;
 
   SSL_CTX* context() const { return context_; }
-  // The contents of the files.
-  const std::string& certificate() const { return certificate_; }
-  const std::string& key() const { return key_; }
-  const std::string& client_ca() const { return client_ca_; }
 
  private:
   TlsContext();
 
   SSL_CTX* const context_;
-  std::string certificate_;
-  std::string key_;
-  std::string client_ca_;
 };
 
 // What is spoken over TLS (RFC 7301).
