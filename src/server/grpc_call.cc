@@ -96,11 +96,11 @@ void GrpcCall::Expire(const Status& status) {
 void GrpcCall::ExpectLater() { connection_->Expect(); }
 
 void GrpcCall::Later(std::function<void()> work) {
-  connection_->PostExpected([self = shared_from_this(), work = std::move(work)] { work(); });
+  connection_->Post({shared_from_this(), std::move(work), true});
 }
 
 void GrpcCall::Soon(std::function<void()> work) {
-  connection_->Post([self = shared_from_this(), work = std::move(work)] { work(); });
+  connection_->Post({shared_from_this(), std::move(work), false});
 }
 
 void GrpcCall::PauseReading(bool pause) {

@@ -271,17 +271,20 @@ void GrpcConnection::EndTurn() {
 }
 
 bool GrpcConnection::RunPosted() {
-  std::vector<std::function<void()>> posted;
+  std::vector<Work> posted;
   {
     const MutexLock lock(mutex_);
     scheduled_ = false;
     posted.swap(posted_);
   }
-  for (const auto& work : posted) work();
+  for (const Work& work : posted) {
+    if (work.is_expected) --expected_;
+    work.run();
+  }
   return !posted.empty();
 }
 
-void GrpcConnection::Post(std::function<void()> work) {
+void GrpcConnection::Post(Work work) {
   // The end of the turn comes to it.
   const bool soon = thread_.RunsHere() && in_turn_;
   {
@@ -290,13 +293,6 @@ void GrpcConnection::Post(std::function<void()> work) {
     if (soon || std::exchange(scheduled_, true)) return;
   }
   asio::post(thread_.context(), [self = shared_from_this()] { self->EndTurn(); });
-}
-
-void GrpcConnection::PostExpected(std::function<void()> work) {
-  Post([this, work = std::move(work)] {
-    --expected_;
-    work();
-  });
 }
 
 void GrpcConnection::Continue(std::shared_ptr<GrpcCall> call) {

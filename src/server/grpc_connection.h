@@ -71,10 +71,14 @@ class GrpcConnection final : public IoConnection,
   GrpcShared& shared() { return shared_; }
   IoThread& thread() { return thread_; }
 
-  // Runs `work` on the connection's thread. From any thread, as long as the connection is open.
-  void Post(std::function<void()> work);
-  // The same for what was announced on that thread: the connection is not gone before.
-  void PostExpected(std::function<void()> work);
+  // Something to do on the connection's thread.
+  struct Work {
+    std::shared_ptr<GrpcCall> call;  // lives until then
+    std::function<void()> run;
+    bool is_expected = false;  // it was announced by Expect: the connection is not gone before
+  };
+  // From any thread; what was not expected, as long as the connection is open.
+  void Post(Work work);
   void Expect() { ++expected_; }
 
   // Bytes of answers that wait to be sent, of all calls: beyond a bound nobody reads more.
@@ -180,7 +184,7 @@ class GrpcConnection final : public IoConnection,
   std::vector<TraceHandle> on_wire_;  // with the output
 
   Mutex mutex_;
-  std::vector<std::function<void()>> posted_ DULY_GUARDED_BY(mutex_);
+  std::vector<Work> posted_ DULY_GUARDED_BY(mutex_);
   bool scheduled_ DULY_GUARDED_BY(mutex_) = false;
 };
 
